@@ -7,6 +7,7 @@ ARGS   ?=
 
 BIN     := $(VENV)/bin
 STAMPS  := $(VENV)/.stamps
+GROUPS  := runtime test check docs bench
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 # Wheels only: a source distribution would fetch its own, unpinned, build requirements.
 PINNED  := $(INSTALL) --require-hashes --only-binary :all: --requirement
@@ -39,7 +40,7 @@ bench: $(STAMPS)/bench ## measure, beside the peers
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 docs: $(STAMPS)/docs ## build the documentation into site/
-	@$(BIN)/mkdocs build --strict $(ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 clean: ## remove what was built; .venv stays
 	@rm -rf site dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -64,11 +65,7 @@ $(STAMPS)/project: pyproject.toml requirements/build.txt $(STAMPS)/uv
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(STAMPS)/runtime $(STAMPS)/test $(STAMPS)/bench: $(STAMPS)/%: requirements/%.txt $(STAMPS)/project
-	$(PINNED) $<
-	@touch $@
-
-$(STAMPS)/check $(STAMPS)/docs: $(STAMPS)/%: requirements/%.txt $(STAMPS)/project
+$(GROUPS:%=$(STAMPS)/%): $(STAMPS)/%: requirements/%.txt $(STAMPS)/project
 	$(PINNED) $<
 	@touch $@
 
