@@ -1,0 +1,1 @@
+"""sonde: the flight recorder for AI agents."""
