@@ -1,0 +1,25 @@
+"""Event stores: append-only streams of events that survive the process."""
+
+from sonde.store.contract import (
+    AppendResult,
+    Durability,
+    EventStore,
+    Liveness,
+    Record,
+    StoreHealth,
+    StreamInfo,
+)
+from sonde.store.opener import open  # noqa: A004 - sonde.store.open(path), like gzip.open(path)
+from sonde.store.sqlite import SQLiteStore
+
+__all__ = [
+    "AppendResult",
+    "Durability",
+    "EventStore",
+    "Liveness",
+    "Record",
+    "SQLiteStore",
+    "StoreHealth",
+    "StreamInfo",
+    "open",
+]

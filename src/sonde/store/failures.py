@@ -1,0 +1,64 @@
+"""Failures of the driver, translated into sonde's errors: the one place that knows SQLite's."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import apsw
+
+from sonde.errors import (
+    StoreCorruptError,
+    StoreError,
+    StoreFormatError,
+    StorePermissionError,
+    StoreUnavailableError,
+)
+
+_UNAVAILABLE: dict[type[BaseException], str] = {
+    apsw.BusyError: "another process holds it locked; try again, or raise busy_timeout_s",
+    apsw.LockedError: "another connection holds it locked; try again",
+    apsw.FullError: "the disk is full; free some space and try again",
+    apsw.IOError: "the disk reports an error; check the disk and try again",
+    apsw.CantOpenError: "it cannot be opened; check that its folder exists and that file handles are left",
+    apsw.ProtocolError: "its locking protocol is disturbed; try again",
+    apsw.InterruptError: "the call was interrupted; try again",
+    apsw.NoMemError: "memory is short; try again",
+}
+
+
+def translated(error: apsw.Error, operation: str, url: str) -> StoreError:
+    """The error of sonde's that says the same, with what was done to which store and what helps."""
+    head = f"cannot {operation} event store '{url}'"
+    if isinstance(error, apsw.NotADBError):
+        return StoreFormatError(f"{head}: the file is no SQLite database; pass another path")
+    if isinstance(error, apsw.CorruptError):
+        return StoreCorruptError(
+            f"{head}: its content is damaged ({error}); check it with sonde doctor, restore a backup"
+        )
+    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError | apsw.AuthError):
+        return StorePermissionError(
+            f"{head}: no permission to write ({error}); check the modes of the file and its folder"
+        )
+    for kind, remedy in _UNAVAILABLE.items():
+        if isinstance(error, kind):
+            return StoreUnavailableError(f"{head}: {error}; {remedy}")
+    return StoreError(f"{head}: {type(error).__name__}: {error}; please report this")
+
+
+class Translation:
+    """``with Translation("append to", url):`` raises sonde's errors for the driver's. Reusable, costs some 0.2 µs."""
+
+    __slots__ = ("_operation", "_url")
+
+    def __init__(self, operation: str, url: str) -> None:
+        self._operation = operation
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, apsw.Error):
+            raise translated(error, self._operation, self._url) from error

@@ -1,0 +1,138 @@
+"""Schema of an event store in SQLite: its tables, its pragmas, how a file is recognised and made.
+
+One row an event, with every repeated string interned as a small integer; the rowid is the position. There is no index
+beside ``UNIQUE(stream, version)``: identities live as ranges in ``seen``, and searching is a projection's business.
+
+Neither the last position nor a stream's head is stored while events are there, so an append touches no counter row: they
+are the maxima of two b-trees, one seek each. Retention, which alone could lower them, writes ``floor`` and
+``first_version``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+import apsw
+
+APPLICATION_ID: Final = 0x736F6E64  # "sond"
+SCHEMA_VERSION: Final = 1
+
+# Integers 0 and 1 take no byte in a row, nor does NULL. So: name 0 is the empty string, a NULL session is the stream's
+# name, NULL data is {}. ``ids`` is trace, span and parent in one blob (32 bytes; 24 without a parent), or, where they are
+# no lower-case hex of W3C length, a JSON array of the three texts.
+TABLES: Final = (
+    "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    "INSERT INTO names (id, name) VALUES (0, '')",
+    "CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_version INTEGER NOT NULL DEFAULT 1)",
+    """CREATE TABLE events (
+        position INTEGER PRIMARY KEY,
+        stream INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        type INTEGER NOT NULL,
+        time_ns INTEGER NOT NULL,
+        session INTEGER,
+        plan INTEGER NOT NULL,
+        task INTEGER NOT NULL,
+        writer INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        ids BLOB,
+        data TEXT,
+        UNIQUE (stream, version)
+    )""",
+    # Which sequence numbers of a writer the store has: closed ranges, disjoint and never adjacent.
+    """CREATE TABLE seen (
+        writer INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (writer, first)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE writers (
+        writer INTEGER PRIMARY KEY,
+        host TEXT NOT NULL,
+        boot TEXT,
+        pid INTEGER NOT NULL,
+        process_start INTEGER,
+        registered_ns INTEGER NOT NULL,
+        released_ns INTEGER
+    )""",
+    # One row: no position up to ``floor`` is ever given again.
+    "CREATE TABLE retention (id INTEGER PRIMARY KEY CHECK (id = 0), floor INTEGER NOT NULL)",
+    "INSERT INTO retention (id, floor) VALUES (0, 0)",
+    # The original's table, for its users' queries. Whole seconds round down before 1970 too, hence the remainders.
+    """CREATE VIEW telemetry_events AS SELECT
+        e.position AS id,
+        s.name AS stream_id,
+        t.name AS event_type,
+        e.version AS version,
+        CASE WHEN e.session IS NULL THEN s.name ELSE (SELECT name FROM names WHERE id = e.session) END AS session_id,
+        (SELECT name FROM names WHERE id = e.plan) AS plan_id,
+        (SELECT name FROM names WHERE id = e.task) AS task_id,
+        coalesce(e.data, '{}') AS data,
+        strftime('%Y-%m-%d %H:%M:%S',
+                 (e.time_ns - ((e.time_ns % 1000000000) + 1000000000) % 1000000000) / 1000000000, 'unixepoch')
+          || rtrim(rtrim(printf('.%09d', ((e.time_ns % 1000000000) + 1000000000) % 1000000000), '0'), '.')
+          || '+00:00' AS timestamp
+    FROM events AS e JOIN streams AS s ON s.id = e.stream JOIN names AS t ON t.id = e.type""",
+)
+
+ORIGINAL_COLUMNS: Final = frozenset(
+    ("id", "stream_id", "event_type", "version", "session_id", "plan_id", "task_id", "data", "timestamp")
+)
+
+
+class FileKind(Enum):
+    """What an SQLite file turned out to be."""
+
+    EMPTY = "empty"
+    SONDE = "sonde"
+    NEWER = "newer"
+    ORIGINAL = "original"
+    FOREIGN = "foreign"
+
+
+def file_kind(connection: apsw.Connection) -> tuple[FileKind, int]:
+    """What the file is, and its schema version. Reads only."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchall()[0]
+    (version,) = connection.execute("PRAGMA user_version").fetchall()[0]
+    if application_id == APPLICATION_ID:
+        return (FileKind.NEWER if version > SCHEMA_VERSION else FileKind.SONDE), version
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if "telemetry_events" in tables:
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(telemetry_events)")}
+        if columns >= ORIGINAL_COLUMNS:
+            return FileKind.ORIGINAL, version
+    if not tables and application_id == 0 and version == 0:
+        return FileKind.EMPTY, 0
+    return FileKind.FOREIGN, version
+
+
+def create(connection: apsw.Connection, *, on_disk: bool) -> None:
+    """Make the tables unless another process has just done so. The order of the first two pragmas matters:
+
+    ``auto_vacuum`` is fixed by the first write to the file, and switching to WAL is one.
+    """
+    if on_disk:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if file_kind(connection)[0] is FileKind.EMPTY:
+            for statement in TABLES:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def configure(connection: apsw.Connection, *, read_only: bool) -> None:
+    """Set what holds per connection. A schema that somebody else wrote may not run functions of its choice."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA cache_size = -8000")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+    else:
+        connection.execute("PRAGMA journal_size_limit = 16777216")
