@@ -28,7 +28,9 @@ def encode_data(data: dict[str, Any]) -> bytes:
     try:
         return _canonical(data)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise EventEncodeError(f"cannot encode event data: {error}; pass it through sonde.events.sanitize first") from None
+        raise EventEncodeError(
+            f"cannot encode event data: {error}; pass it through sonde.events.sanitize first"
+        ) from None
 
 
 def decode_data(text: bytes | str) -> dict[str, Any]:

@@ -18,9 +18,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened. Immutable; safe to share between threads.
 
-    ``type`` is an :class:`~sonde.EventType` or any ``noun.verb`` of your own. ``time_ns`` is Unix time in nanoseconds; 0
-    means that ``publish`` stamps it. ``data`` is handed over: change it no more afterwards. ``trace_id`` (32 hex digits),
-    ``span_id`` and ``parent_id`` (16 each) are W3C Trace Context ids; the events of one operation share a ``span_id``.
+    ``type`` is an :class:`~sonde.EventType` or any ``noun.verb`` of your own. ``time_ns`` is Unix time in nanoseconds;
+    0 means that ``publish`` stamps it. ``data`` is handed over: change it no more afterwards. ``trace_id`` (32 hex
+    digits), ``span_id`` and ``parent_id`` (16 each) are W3C Trace Context ids; the events of one operation share a
+    ``span_id``.
 
     >>> event = Event("tool.completed", session_id="s-1", data={"tool": "read_file"}, time_ns=1_770_802_200_500_000_000)
     >>> event.to_json()
@@ -57,7 +58,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
                 self.session_id,
                 self.plan_id,
                 self.task_id,
-                sanitize(self.data),
+                sanitize(self.data) or None,
                 self.trace_id,
                 self.span_id,
                 self.parent_id,

@@ -100,7 +100,7 @@ def _all_plain(level: list[Any], nodes: int) -> bool:  # noqa: PLR0912 - as abov
             for value in values:
                 kind = type(value)
                 if kind is str:
-                    if not is_clean(value):
+                    if not ((value.isascii() and "\0" not in value) or is_clean(value)):
                         return False
                 elif kind is int:
                     if not -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:

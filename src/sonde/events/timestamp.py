@@ -10,8 +10,8 @@ from sonde.errors import EventDecodeError
 
 NS_PER_S = 1_000_000_000
 
-# Go's RFC 3339 and ``time.Time.String()``, SQL's form and what lies between: a date, a time, up to nanoseconds, an offset
-# (or none: UTC), perhaps a zone name and Go's monotonic reading.
+# Go's RFC 3339 and ``time.Time.String()``, SQL's form and what lies between: a date, a time, up to nanoseconds, an
+# offset (or none: UTC), perhaps a zone name and Go's monotonic reading.
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d*)?"
     r"\s*(?:Z|([+-])(\d\d):?(\d\d))?(?:\s+[A-Za-z]+|\s+[+-]\d\d(?:\d\d)?)?(?:\s+m=[+-]\d+(?:\.\d+)?)?",
@@ -51,7 +51,9 @@ def parse_timestamp(text: str) -> int:
     """
     match = _TIMESTAMP.fullmatch(text.strip())
     if match is None:
-        raise EventDecodeError(f"cannot read timestamp {text[:80]!r}: expected RFC 3339, such as 2026-02-11T09:30:00.63Z")
+        raise EventDecodeError(
+            f"cannot read timestamp {text[:80]!r}: expected RFC 3339, such as 2026-02-11T09:30:00.63Z"
+        )
     year, month, day, hour, minute, second = (int(part) for part in match.group(1, 2, 3, 4, 5, 6))
     if year == 1:
         return 0
