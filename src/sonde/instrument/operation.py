@@ -1,0 +1,327 @@
+"""Operation: something with a beginning and an end that the agent does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from sonde.context import EMPTY_SCOPE, Scope, current_scope, set_scope
+from sonde.events import Event
+from sonde.instrument.decorator import Layout, decorate
+from sonde.instrument.fault import report_fault, warn_once
+from sonde.instrument.identifier import new_name, new_span_id, new_trace_id
+from sonde.instrument.kind import MODEL, PLAN, SESSION, SHELL, TASK, TOOL, Kind
+from sonde.instrument.outcome import SUCCESS, Outcome, outcome_of, outcome_of_exit, outcome_of_report
+from sonde.instrument.shell_output import bound_output
+from sonde.instrument.snapshot import snapshot, snapshot_values
+
+if TYPE_CHECKING:
+    from sonde.instrument.desk import Desk
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MODEL_KEYS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cost_usd",
+    "finish_reason",
+    "request_id",
+)
+
+
+class Operation:
+    """A handle on something that the agent does: use it in ``with``, in ``async with``, or as a decorator.
+
+    Entering publishes ``<noun>.started``, leaving publishes one of ``.completed``, ``.failed`` and ``.cancelled`` with
+    ``duration_s`` and all that was ``set``. What happens inside, in tasks that are created inside too, has it as its
+    parent. Exceptions pass through. Nothing blocks, and nothing here raises because of telemetry.
+
+    A handle may be entered again after it was left, which opens a new span, and even while it is open: then ``as``
+    gives a handle of its own to each further entry, and ``with`` closes the right one. As a decorator it opens a new
+    operation for each call. ``set`` and ``fail`` may be called from any thread while it is open.
+
+    A ``with`` block that spans a ``yield`` in a generator leaks its scope to the generator's consumer until the block
+    is left; decorate the generator instead.
+
+    >>> from sonde.instrument import Operations
+    >>> events = []
+    >>> rec = Operations(events.append, session_id="s-1")
+    >>> with rec.tool("read_file", path="a.py") as op:
+    ...     op.set(result="print(1)")
+    >>> [event.type for event in events], events[0].span_id == events[1].span_id == op.span_id
+    (['tool.started', 'tool.completed'], True)
+    """
+
+    __slots__ = (
+        "_again",
+        "_began_s",
+        "_changes",
+        "_data",
+        "_desk",
+        "_echo",
+        "_found",
+        "_kind",
+        "_names",
+        "_outcome",
+        "_running",
+        "_scope",
+    )
+
+    def __init__(self, desk: Desk, kind: Kind, echo: dict[str, Any], data: dict[str, Any], names: Scope) -> None:
+        """Made by :class:`~sonde.instrument.Operations`.
+
+        ``echo`` is said at both ends, ``data`` at the beginning; ``names`` has the ids that differ from the scope's.
+        """
+        self._desk = desk
+        self._kind = kind
+        self._echo = echo
+        self._data = data
+        self._names = names
+        self._running = False
+        self._scope = EMPTY_SCOPE
+        self._again: list[Operation] | None = None
+        self._changes: dict[str, Any]  # these are given at each beginning
+        self._outcome: Outcome | None
+        self._began_s: float
+        self._found: Scope
+
+    @property
+    def span_id(self) -> str:
+        """16 hex digits that all events of this operation share; empty before it is entered."""
+        return self._scope.span_id
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits that all operations of one trace share; empty before it is entered."""
+        return self._scope.trace_id
+
+    @property
+    def plan_id(self) -> str:
+        """The plan that it belongs to; empty before it is entered, or outside any plan."""
+        return self._scope.plan_id
+
+    @property
+    def task_id(self) -> str:
+        """The task that it belongs to; empty before it is entered, or outside any task."""
+        return self._scope.task_id
+
+    def set(self, /, **data: Any) -> None:
+        """Add to what the last event will say; before the operation is entered, to what the first event says.
+
+        Values are snapshotted now (see :func:`~sonde.instrument.snapshot`); of a key that is set twice the last value
+        stays. After the operation has ended this is lost, which is logged once.
+        """
+        snapshot_values(data)
+        if self._running:
+            self._changes.update(data)
+        elif self._scope is EMPTY_SCOPE:
+            self._data = {**self._data, **data}
+        else:
+            noun = self._kind.noun
+            warn_once("set after end", f"set({', '.join(data)}) on an ended {noun} operation is lost; set it inside")
+
+    def fail(self, error: BaseException | str, /) -> None:
+        """Let the operation end as failed although no exception leaves it; an exception that does takes precedence."""
+        if self._running:
+            self._outcome = outcome_of_report(error)
+        else:
+            noun = self._kind.noun
+            warn_once("fail outside", f"fail() on a {noun} operation that is not open is lost; call it inside")
+
+    def first_token(self) -> None:
+        """Note that the model's first token arrived now, as ``ttft_s``; only the first call counts.
+
+        Decorated generators do it by themselves with the first item that they yield.
+        """
+        if self._running and "ttft_s" not in self._changes:
+            self._changes["ttft_s"] = self._desk.monotonic_s() - self._began_s
+
+    def __call__(self, function: F, /) -> F:
+        """Decorate a function, coroutine function, generator function, async generator function or method."""
+        return cast("F", decorate(function, self))
+
+    def __enter__(self) -> Operation:
+        # No call lies between the test and the assignment, so no thread can come in between them.
+        if self._running:
+            again = self._fresh()
+            self._again = [*(self._again or ()), again]
+            return again.__enter__()
+        self._running = True
+        found = current_scope()
+        try:
+            set_scope(self._begin(found))
+        except BaseException as error:  # a signal handler's: then __exit__ will not be called
+            set_scope(found)
+            self._end(error)
+            raise
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        here = current_scope()
+        if self._again and not (self._running and here.span_id == self._scope.span_id):
+            again = next((one for one in self._again if one.span_id == here.span_id), self._again[-1])
+            self._again = [one for one in self._again if one is not again]
+            again.__exit__(error_type, error, traceback)
+            return
+        if here is not EMPTY_SCOPE:  # it is where another thread closes this one: nothing to put back there
+            set_scope(self._found)
+        self._end(error)
+
+    async def __aenter__(self) -> Operation:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.__exit__(error_type, error, traceback)
+
+    # What decorators use. None of these raises, except what a signal handler raises.
+
+    def _fresh(self) -> Operation:
+        return Operation(self._desk, self._kind, self._echo, self._data, self._names)
+
+    def _for_call(self, layout: Layout, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
+        """A new operation for one call of a decorated function; of tools the arguments are kept."""
+        if self._kind is not TOOL:
+            return self._fresh()
+        try:
+            given = snapshot_values({**self._data.get("args", {}), **layout.arguments(args, kwargs)})
+            data = self._desk.admit({**self._data, "args": given}) if given else self._data
+            return Operation(self._desk, self._kind, self._echo, data, self._names)
+        except Exception:  # noqa: BLE001 - telemetry may not raise into the agent
+            report_fault("record the arguments of a call")
+            return self._fresh()
+
+    def _keep_result(self, result: Any) -> None:
+        """What a decorated function returned: of tools as ``result``, of models the known keys of a mapping."""
+        try:
+            if self._kind is TOOL:
+                self._changes["result"] = snapshot(result)
+            elif self._kind is MODEL and isinstance(result, Mapping):
+                for key in _MODEL_KEYS:
+                    if key in result:
+                        self._changes.setdefault(key, snapshot(result[key]))
+        except Exception:  # noqa: BLE001 - the agent's own mapping
+            report_fault("read the result of a call")
+
+    def _first_item(self) -> None:
+        """A decorated generator is about to yield its first item."""
+        if self._kind is MODEL:
+            self.first_token()
+
+    def _begin(self, found: Scope) -> Scope:
+        """Publish the first event; returns the scope of what happens inside."""
+        self._running = True
+        self._found = found
+        self._changes = {}
+        self._outcome = None
+        desk, kind, names = self._desk, self._kind, self._names
+        try:
+            plan_id, task_id = names.plan_id or found.plan_id, names.task_id or found.task_id
+            if kind is PLAN and not names.plan_id:
+                plan_id = new_name("plan")
+            elif kind is TASK and not names.task_id:
+                task_id = new_name("task")
+            self._scope = scope = Scope(
+                names.session_id or found.session_id or desk.session_id,
+                plan_id,
+                task_id,
+                found.trace_id or new_trace_id(),
+                new_span_id(),
+            )
+            desk.open[scope.span_id] = self
+            self._began_s = desk.monotonic_s()
+            desk.publish(
+                Event(
+                    kind.started,
+                    desk.time_ns(),
+                    scope.session_id,
+                    plan_id,
+                    task_id,
+                    self._data,
+                    scope.trace_id,
+                    scope.span_id,
+                    found.span_id,
+                )
+            )
+        except Exception:  # noqa: BLE001 - telemetry may not raise into the agent
+            report_fault(f"start a {kind.noun} operation")
+            self._running = False
+            return found
+        return scope
+
+    def _end(self, error: BaseException | None) -> None:
+        """Publish the last event. At most once for each beginning."""
+        if not self._running:
+            return
+        desk, kind, scope, changes = self._desk, self._kind, self._scope, self._changes
+        desk.open.pop(scope.span_id, None)
+        try:
+            duration_s = desk.monotonic_s() - self._began_s
+            outcome = SUCCESS if error is None else outcome_of(error)
+            if outcome is SUCCESS:
+                outcome = SUCCESS if self._outcome is None else self._outcome
+                if kind is SHELL:
+                    bound_output(changes)
+                    if outcome is SUCCESS:
+                        outcome = outcome_of_exit(changes.get("exit_code"))
+            if kind is MODEL and changes.get("cost_usd") is not None:
+                changes.setdefault("cost_source", "reported")
+            data = {**self._echo, **changes, "duration_s": duration_s, **outcome.facts}
+            if kind is SESSION:
+                data["status"] = outcome.status
+            if not desk.complete:
+                data = desk.admit(data)
+            event = Event(
+                kind.ends[outcome.status],
+                desk.time_ns(),
+                scope.session_id,
+                scope.plan_id,
+                scope.task_id,
+                data,
+                scope.trace_id,
+                scope.span_id,
+                self._found.span_id,
+            )
+            self._running = False
+            desk.publish(event)
+        except Exception:  # noqa: BLE001 - telemetry may not raise into the agent
+            report_fault(f"end a {kind.noun} operation")
+            self._running = False
+
+
+class DisabledOperation(Operation):
+    """The handle that records nothing: everything is accepted, functions are given back as they are."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self._scope = EMPTY_SCOPE
+
+    def set(self, /, **data: Any) -> None:
+        """Nothing."""
+
+    def fail(self, error: BaseException | str, /) -> None:
+        """Nothing."""
+
+    def first_token(self) -> None:
+        """Nothing."""
+
+    def __call__(self, function: F, /) -> F:
+        """The function, unchanged."""
+        return function
+
+    def __enter__(self) -> Operation:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+DISABLED_OPERATION = DisabledOperation()
