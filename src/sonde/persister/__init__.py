@@ -1,0 +1,21 @@
+"""The persister: from the hub into a store, losing nothing silently."""
+
+from sonde.persister.persister import (
+    DEFAULT_PERSIST_BATCH_SIZE,
+    DEFAULT_PERSIST_FLUSH_INTERVAL_S,
+    DEFAULT_STREAM,
+    Persister,
+)
+from sonde.persister.preparation import Complete, Preparation, Redactor
+from sonde.persister.report import FlushReport
+
+__all__ = [
+    "DEFAULT_PERSIST_BATCH_SIZE",
+    "DEFAULT_PERSIST_FLUSH_INTERVAL_S",
+    "DEFAULT_STREAM",
+    "Complete",
+    "FlushReport",
+    "Persister",
+    "Preparation",
+    "Redactor",
+]

@@ -1,0 +1,373 @@
+"""Persister: carries everything that a hub publishes into a store, and says what it could not."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from _thread import allocate_lock, start_new_thread
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import count
+from threading import current_thread
+from types import TracebackType
+from typing import Any, Self
+
+from sonde.clock import SYSTEM_CLOCK, Clock
+from sonde.errors import (
+    ConfigError,
+    StoreClosedError,
+    StoreCorruptError,
+    StoreNotFoundError,
+    StorePermissionError,
+    StoreUnavailableError,
+)
+from sonde.events import Event, EventType, PublishedEvent
+from sonde.failures import FailureLog
+from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Bell, Chunk, Hub, Missed, Overflow, require_positive
+from sonde.persister.preparation import Complete, Preparation, Redactor
+from sonde.persister.report import FlushReport
+from sonde.store import EventStore, Record
+
+DEFAULT_PERSIST_BATCH_SIZE = 100
+DEFAULT_PERSIST_FLUSH_INTERVAL_S = 0.5
+DEFAULT_STREAM = "default"
+
+_LARGEST_BATCH = 8192
+_LARGEST_BATCH_BYTES = 8 * 1024 * 1024
+_FIRST_RETRY_S = 0.05
+_LONGEST_RETRY_S = 5.0
+_STEP_S = 0.25
+
+# Errors of a store that may pass: it is locked, full, remounted read-only, or its file is being put back.
+_PASSING = (StoreUnavailableError, StorePermissionError, StoreNotFoundError, StoreCorruptError, OSError)
+
+
+class Persister:
+    """Writes every event of ``hub`` to ``store``, on a daemon thread of its own.
+
+    ``stream_id=None``: each event goes to the stream named by its session, ``"default"`` if it has none. Neither the live
+    bounds nor the rate limit of the hub touch it. An idle writer commits at once; while it is behind, batches grow from
+    ``batch_size``. A write that fails is tried again with growing pauses, in order; meanwhile events wait in memory up to
+    ``max_pending_bytes``. Past that, ``overflow="drop"`` counts them and records a ``sonde.gap``; ``"block"`` lets
+    publishers wait (see :meth:`Hub.subscribe_recorder`).
+
+    Before the write, data is sanitised and, with a ``redactor``, redacted. In a forked child the persister goes on by
+    itself, under the child's own writer.
+
+    Raises:
+        ConfigError: a bound that is not positive.
+
+    >>> from sonde.hub import Hub
+    >>> from sonde.store import SQLiteStore
+    >>> store = SQLiteStore(":memory:")
+    >>> with Hub() as hub, Persister(hub, store, "s-1") as persister:
+    ...     hub.emit("greeting.said", text="hello")
+    ...     print(persister.flush())
+    1 events committed
+    >>> [event.data for event in store.read("s-1")]
+    [{'text': 'hello'}]
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        store: EventStore,
+        stream_id: str | None = None,
+        *,
+        batch_size: int = DEFAULT_PERSIST_BATCH_SIZE,
+        flush_interval_s: float = DEFAULT_PERSIST_FLUSH_INTERVAL_S,
+        max_pending_bytes: int = DEFAULT_MAX_PENDING_BYTES,
+        overflow: Overflow = "drop",
+        redactor: Redactor | None = None,
+        complete: Complete | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """Subscribe to ``hub`` and declare its writer in ``store``; events published from now on are written."""
+        require_positive("Persister", "batch_size", batch_size, whole=True)
+        require_positive("Persister", "flush_interval_s", flush_interval_s)
+        if overflow not in ("drop", "block"):
+            raise ConfigError(f"Persister: overflow is {overflow!r}; expected 'drop' or 'block'")
+        self._hub = hub
+        self._store = store
+        self._stream_id = stream_id
+        self._batch_size = batch_size
+        self._flush_interval_s = flush_interval_s
+        self._clock = clock
+        self.failures = FailureLog()
+        self._preparation = Preparation(redactor, complete=complete, failures=self.failures)
+        self._stopped: FlushReport | None = None
+        self._subscription = hub.subscribe_recorder(max_pending_bytes=max_pending_bytes, overflow=overflow)
+        self._begin()
+        self._register_writer()
+        _PERSISTERS.add(self)
+
+    def _begin(self) -> None:
+        """A fresh start, here and in a forked child: nothing written, no thread, its own writer."""
+        self._thread_tokens: list[None] = [None]
+        self._turn_lock = allocate_lock()
+        self._registered = ""
+        self._next_own_seq = count(1).__next__
+        self._limit = self._batch_size
+        self._committed = 0
+        self._given_up: dict[str, int] = {}
+        self._error: str | None = None
+        self._stop_at_s: float | None = None
+        self._ended = False
+        self._waiters: deque[tuple[int, Any]] = deque()
+        self._subscription.bell = _StartingBell(self._start_thread)
+
+    # -- the persister's thread ------------------------------------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        try:
+            self._thread_tokens.pop()
+        except IndexError:
+            return
+        try:
+            start_new_thread(self._run, ())
+        except RuntimeError:  # no thread to be had now, as at interpreter shutdown; flush and stop write by themselves
+            self._thread_tokens.append(None)
+
+    def _run(self) -> None:
+        current_thread().name = "sonde-persister"
+        subscription = self._subscription
+        while not self._ended:
+            try:
+                self._take_turn()
+            except Exception as error:  # noqa: BLE001  # a fault of ours, or no memory: this thread must not end
+                self.failures.add("turn", f"persister could not take a turn: {error!r}", error=error)
+                self._pause(_FIRST_RETRY_S)
+            if not self._ended:
+                subscription.bell.sleep(self._flush_interval_s, self._has_work)
+
+    def _has_work(self) -> bool:
+        return not self._subscription.is_idle or self._subscription.ended
+
+    def _take_turn(self) -> None:
+        """Write all that is queued. By the persister's thread or, if it cannot be had, by who flushes."""
+        with self._turn_lock:
+            subscription = self._subscription
+            while chunks := subscription.take(max_events=self._limit, max_bytes=_LARGEST_BATCH_BYTES):
+                try:
+                    self._persist(chunks)
+                except Exception as error:  # noqa: BLE001  # a fault of ours, or no memory: counted, and the next may pass
+                    size = sum(len(chunk.events) for chunk in chunks)
+                    self._given_up["failed"] = self._given_up.get("failed", 0) + size
+                    self.failures.add("persist", f"cannot persist {size} events: {error!r}", error=error)
+                subscription.release(chunks)
+                self._tell_waiters()
+                # Behind: let the next batch be larger, since each transaction has its price. Level: back to the first.
+                self._limit = self._batch_size if subscription.is_idle else min(_LARGEST_BATCH, self._limit * 2)
+            if subscription.ended and subscription.is_idle:
+                self._ended = True
+            self._tell_waiters()
+
+    def _persist(self, chunks: Sequence[Chunk]) -> None:
+        if self._registered != self._hub.writer_id:  # in a forked child
+            try:
+                self._register_writer()
+            except Exception as error:  # noqa: BLE001  # it tells whether we live; events matter more, and we try again
+                self.failures.add("register", f"cannot declare writer {self._hub.writer_id}: {error}", error=error)
+        records: list[Record] = []
+        for chunk in chunks:
+            if chunk.missed:
+                records += self._gaps(chunk.missed)
+            records += self._preparation.records(chunk.events, self._stream_of)
+        own = sum(len(chunk.events) for chunk in chunks)
+        given_up = sum(self._given_up.values())
+        self._write(records)
+        self._committed += own - (sum(self._given_up.values()) - given_up)
+
+    def _stream_of(self, event: Event) -> str:
+        return self._stream_id if self._stream_id is not None else (event.session_id or DEFAULT_STREAM)
+
+    def _gaps(self, missed: Sequence[Missed]) -> list[Record]:
+        """One ``sonde.gap`` for each session that misses something. They have a writer of their own, and no hub counts them."""
+        by_session: dict[str, dict[str, int]] = {}
+        for session_id, reason, number in missed:
+            by_session.setdefault(session_id, {})[reason] = number
+        events = [
+            PublishedEvent(
+                EventType.GAP.value,
+                self._clock.time_ns(),
+                session_id,
+                data={"missed": sum(reasons.values()), "reasons": reasons},
+                writer_id=f"{self._hub.writer_id}-recorder",
+                seq=self._next_own_seq(),
+            )
+            for session_id, reasons in by_session.items()
+        ]
+        return self._preparation.records(events, self._stream_of)
+
+    def _write(self, records: Sequence[Record]) -> None:
+        """Append, in order, until it is done, the store is closed, or the time to stop has come."""
+        pause_s = _FIRST_RETRY_S
+        while records:
+            try:
+                self._store.append_batch(records)
+                self._error = None
+                return
+            except _PASSING as error:
+                self._error = str(error)
+                self.failures.add("write", f"cannot write {len(records)} events, trying again: {error}", error=error)
+                if not self._pause(pause_s):
+                    self._give_up(records, "not_written")
+                    return
+                pause_s = min(_LONGEST_RETRY_S, pause_s * 2)
+            except StoreClosedError as error:
+                self._error = str(error)
+                self._give_up(records, "store_closed")
+                return
+            except Exception as error:  # noqa: BLE001  # something in a record: find which, and write the others
+                self.failures.add("record", f"store refuses {len(records)} events: {error!r}", error=error)
+                if len(records) > 1:
+                    half = len(records) // 2
+                    self._write(records[:half])
+                    records = records[half:]
+                else:
+                    self._write_stand_in(records[0], error)
+                    return
+
+    def _write_stand_in(self, record: Record, error: Exception) -> None:
+        try:
+            self._store.append_batch([self._preparation.unrecordable(record, error)])
+        except Exception as second:  # noqa: BLE001  # counted, and the next gap says so
+            self.failures.add("stand-in", f"store refuses even a stand-in: {second!r}", error=second)
+            self._give_up([record], "refused")
+
+    def _pause(self, pause_s: float) -> bool:
+        """Wait before the next try. Whether there is time for one: stopping gives up at its deadline."""
+        until_s = time.monotonic() + pause_s
+        while (now_s := time.monotonic()) < until_s:
+            if self._stop_at_s is not None and now_s >= self._stop_at_s:
+                return False
+            time.sleep(min(_FIRST_RETRY_S, until_s - now_s))
+        return True
+
+    def _give_up(self, records: Sequence[Record], reason: str) -> None:
+        self._given_up[reason] = self._given_up.get(reason, 0) + sum(
+            1 for record in records if record.event.type != EventType.GAP.value
+        )
+
+    def _register_writer(self) -> None:
+        writer_id = self._hub.writer_id
+        self._store.register_writer(writer_id)
+        self._registered = writer_id
+
+    # -- flushing and stopping -------------------------------------------------------------------------------------------
+
+    def flush(self, timeout_s: float | None = None) -> FlushReport:
+        """Wait until everything published before the call is committed, ``timeout_s`` seconds at most.
+
+        ``None`` waits as long as the store takes. The report says what is not written.
+        """
+        if self._stopped is not None:
+            return self._stopped
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        self._subscription.settle(timeout_s)
+        self._wait_for(self._subscription.accepted, deadline_s)
+        return self.report()
+
+    def stop(self, timeout_s: float = 30.0) -> FlushReport:
+        """Write what was published before the call, then end. Idempotent; bounded by ``timeout_s`` seconds.
+
+        What could not be written by then is in the report and in one line on the logger ``sonde``.
+        """
+        if self._stopped is not None:
+            return self._stopped
+        deadline_s = time.monotonic() + timeout_s
+        self._stop_at_s = deadline_s
+        self._subscription.settle(timeout_s)
+        self._hub.unsubscribe(self._subscription.id)
+        self._subscription.bell.ring()
+        self._wait_for(None, deadline_s + 2 * _STEP_S)  # a little longer, for the thread to say what it gave up
+        self._stopped = report = self.report()
+        if self._ended:
+            self._store.release_writer(self._registered)
+        if not report.complete:
+            self.failures.add("stop", f"persister stopped before all was written: {report}")
+        return report
+
+    def _wait_for(self, released: int | None, deadline_s: float | None) -> None:
+        """Wait until so many events are done with; ``None``: until the thread has ended."""
+        lock = allocate_lock()
+        lock.acquire()
+        waiter = (released if released is not None else -1, lock)
+        self._waiters.append(waiter)
+        try:
+            while not self._is_reached(released):
+                if deadline_s is not None and time.monotonic() >= deadline_s:
+                    return
+                if self._thread_tokens:
+                    self._start_thread()
+                    if self._thread_tokens:
+                        self._take_turn()
+                        continue
+                self._subscription.bell.ring()
+                lock.acquire(timeout=_STEP_S if deadline_s is None else max(0.0, min(_STEP_S, deadline_s - time.monotonic())))
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _is_reached(self, released: int | None) -> bool:
+        return self._ended or (released is not None and self._subscription.released >= released)
+
+    def _tell_waiters(self) -> None:
+        for released, lock in list(self._waiters):
+            if lock.locked() and self._is_reached(None if released < 0 else released):
+                try:
+                    lock.release()
+                except RuntimeError:
+                    continue  # it has just been released
+
+    def report(self) -> FlushReport:
+        """Where things stand now. Does not wait."""
+        stats = self._subscription.stats()
+        dropped = dict(stats.dropped)
+        overloaded = self._hub.stats().dropped.get("overloaded", 0)
+        for reason, number in (("overloaded", overloaded), *self._given_up.items()):
+            if number:
+                dropped[reason] = dropped.get(reason, 0) + number
+        return FlushReport(self._committed, max(0, stats.queued), dropped, self._error)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Estimated bytes of the events that wait to be committed."""
+        return self._subscription.pending_bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _after_fork_in_child(self) -> None:
+        self._begin()
+
+
+class _StartingBell(Bell):
+    """A bell whose first ring starts the thread that it is to wake: here, and in each forked child that publishes."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, start: Callable[[], None]) -> None:
+        super().__init__()
+        self._start = start
+
+    def ring(self) -> None:
+        self._start()
+        super().ring()
+
+
+_PERSISTERS: weakref.WeakSet[Persister] = weakref.WeakSet()
+
+
+def _restart_persisters() -> None:
+    # After the hubs, whose module registered its hook earlier: their subscriptions are fresh by now.
+    for persister in list(_PERSISTERS):
+        persister._after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_persisters)

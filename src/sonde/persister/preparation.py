@@ -1,0 +1,91 @@
+"""Preparation: what happens to an event's data between the hub and the disk.
+
+Priced, sanitised, redacted, encoded, in this order and in one place; then the store adds the checksum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from sonde.events import Event, PublishedEvent, encode_data, sanitize
+from sonde.failures import FailureLog
+from sonde.store import Record
+
+Complete = Callable[[Event], Event]
+
+
+class Redactor(Protocol):
+    """What takes the secrets out. ``sonde.redaction.SecretRedactor`` is one."""
+
+    def suspicious(self, joined: bytes) -> bool:
+        """Whether anything in the JSON of a batch may be a secret. Never ``False`` where ``redact`` would change some."""
+        ...
+
+    def redact(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The same object, or a copy without its secrets."""
+        ...
+
+
+class Preparation:
+    """Turns published events into records that a store can take, whatever their data holds. For one thread.
+
+    Clean data costs some 1.5 µs an event: the walk that sanitises, the encoding, and one look for the literals of all
+    secrets over the joined batch. Patterns run only where a literal was found.
+    """
+
+    def __init__(self, redactor: Redactor | None, *, complete: Complete | None = None, failures: FailureLog) -> None:
+        """``complete`` may add to an event what only the background knows, such as the price of a model call."""
+        self._redactor = redactor
+        self._complete = complete
+        self._failures = failures
+
+    def records(self, events: Sequence[PublishedEvent], stream_of: Callable[[Event], str]) -> list[Record]:
+        """One record for each event, in order. Never raises for what an event holds."""
+        if self._complete is not None:
+            events = [self._completed(event) for event in events]
+        encoded = [self._encoded(event) for event in events]
+        if self._redactor is not None and self._redactor.suspicious(b"\n".join(encoded)):
+            encoded = [
+                self._redacted(event, data_json) if self._redactor.suspicious(data_json) else data_json
+                for event, data_json in zip(events, encoded, strict=True)
+            ]
+        return [
+            Record(stream_of(event), event.writer_id, event.seq, event, data_json)
+            for event, data_json in zip(events, encoded, strict=True)
+        ]
+
+    def unrecordable(self, record: Record, error: BaseException) -> Record:
+        """A stand-in for a record that the store will not take: everything but its data."""
+        reason = f"not recordable: {type(error).__name__}"
+        event = record.event
+        stand_in = Event(
+            repr(event.type)[:200] if type(event.type) is not str else event.type[:1000],
+            event.time_ns if isinstance(event.time_ns, int) and abs(event.time_ns) < 2**63 else 0,
+            *(text[:1000] if isinstance(text, str) else "" for text in (event.session_id, event.plan_id, event.task_id)),
+        )
+        return Record(record.stream_id, record.writer_id, record.seq, stand_in, encode_data({"$replaced": {"": reason}}))
+
+    def _completed(self, event: PublishedEvent) -> PublishedEvent:
+        try:
+            return self._complete(event)  # type: ignore[misc,return-value]  # it keeps the class of what it is given
+        except Exception as error:  # noqa: BLE001  # a price must not cost an event
+            self._failures.add("complete", f"cannot complete a {event.type!r} event: {error!r}", error=error)
+            return event
+
+    def _encoded(self, event: PublishedEvent) -> bytes:
+        try:
+            return encode_data(sanitize(event.data))
+        except Exception as error:  # noqa: BLE001  # the last net: the sanitiser should have caught it
+            self._failures.add("sanitize", f"cannot sanitise a {event.type!r} event: {error!r}", error=error)
+            return encode_data({"$replaced": {"": f"not readable: {type(error).__name__}"}})
+
+    def _redacted(self, event: PublishedEvent, data_json: bytes) -> bytes:
+        assert self._redactor is not None
+        try:
+            data = sanitize(event.data)
+            redacted = self._redactor.redact(data)
+            return data_json if redacted is data else encode_data(redacted)
+        except Exception as error:  # noqa: BLE001  # what may be a secret is not written unredacted
+            self._failures.add("redact", f"cannot redact a {event.type!r} event: {error!r}", error=error)
+            return encode_data({"$replaced": {"": f"withheld, redaction failed: {type(error).__name__}"}})

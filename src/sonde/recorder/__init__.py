@@ -1,0 +1,27 @@
+"""The recorder: the one place that wires hub, store, persister and operations together."""
+
+from sonde.recorder.location import (
+    DB_VARIABLE,
+    DISABLED_VARIABLE,
+    SESSION_VARIABLE,
+    TRACEPARENT_VARIABLE,
+    default_db,
+    default_session_id,
+    traceparent,
+)
+from sonde.recorder.recorder import RECORDER_HUB, Recorder, record
+from sonde.recorder.stats import RecorderStats
+
+__all__ = [
+    "DB_VARIABLE",
+    "DISABLED_VARIABLE",
+    "RECORDER_HUB",
+    "SESSION_VARIABLE",
+    "TRACEPARENT_VARIABLE",
+    "Recorder",
+    "RecorderStats",
+    "default_db",
+    "default_session_id",
+    "record",
+    "traceparent",
+]

@@ -1,0 +1,290 @@
+"""Recorder: hub, persister, store and operations, wired together, opened as one and closed as one."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from sonde.clock import SYSTEM_CLOCK, Clock
+from sonde.context import current_scope, set_scope
+from sonde.errors import ConfigError
+from sonde.events import Event
+from sonde.failures import LOGGER
+from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow
+from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices, price
+from sonde.persister import FlushReport, Persister, Redactor
+from sonde.recorder.location import default_db, default_session_id, inherited_scope, is_disabled
+from sonde.recorder.stats import RecorderStats
+from sonde.redaction import NoRedactor, SecretRedactor
+from sonde.store import EventStore, SQLiteStore
+from sonde.store import open as open_store
+
+CLOSE_TIMEOUT_S = 30.0
+EXIT_TIMEOUT_S = 5.0
+
+RECORDER_HUB = HubConfig(queue_size=65_536, subscriber_queue_size=4_096, rate_limit=None)
+
+
+class Recorder:
+    """Records a run: what ``sonde.record()`` gives.
+
+    It opens the session when it is made and ends it when it is closed, at the latest when the program exits. ``emit``,
+    ``publish`` and the operations never block and never raise because of telemetry; what they record is on disk a moment
+    later, and all of it after ``flush`` or ``close``.
+
+    Attributes:
+        session_id: the session that everything belongs to which names no other.
+        emit, publish: those of the hub. See :meth:`Hub.emit` and :meth:`Hub.publish`.
+        session, plan, task, tool, model, shell: operations, for ``with``, ``async with`` and as decorators.
+            See :class:`~sonde.instrument.Operations`.
+        hub: subscribe here to watch live.
+
+    >>> import sonde
+    >>> with sonde.record(":memory:", session_id="fix-42") as rec:
+    ...     with rec.tool("read_file", path="a.py") as op:
+    ...         op.set(result="print(1)")
+    ...     print(rec.flush())
+    ...     [event.type for event in rec.store.read("fix-42")]
+    3 events committed
+    ['session.started', 'tool.started', 'tool.completed']
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        session_id: str | None = None,
+        tags: Iterable[str] = (),
+        store: EventStore | None = None,
+        capture: ContentCapture | None = None,
+        redactor: Redactor | None = None,
+        prices: PriceTable | None = None,
+        max_pending_bytes: int = DEFAULT_MAX_PENDING_BYTES,
+        overflow: Overflow = "drop",
+        hub_config: HubConfig = RECORDER_HUB,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """Open the store and the session. The arguments are those of :func:`record`."""
+        if store is not None and path is not None:
+            raise ConfigError(f"cannot record to {os.fspath(path)!r} and to a store at once; give one of them")
+        if isinstance(tags, str):
+            raise ConfigError(f"cannot tag a session with {tags!r}: expected several tags; write tags=[{tags!r}]")
+        self.session_id = session_id or default_session_id(clock)
+        self._is_disabled = is_disabled()
+        self._report: FlushReport | None = None
+        self._pid = os.getpid()
+        self.hub = Hub(hub_config, session_id=self.session_id, clock=clock)
+        if self._is_disabled:
+            self.store: EventStore = SQLiteStore(":memory:")
+            self._operations: Operations | DisabledOperations = DisabledOperations()
+            self.emit = _ignore_emit
+            self.publish = _ignore_publish
+        else:
+            self._owns_store = store is None
+            self.store = open_store(path or default_db()) if store is None else store
+            try:
+                self._persister = Persister(
+                    self.hub,
+                    self.store,
+                    max_pending_bytes=max_pending_bytes,
+                    overflow=overflow,
+                    redactor=SecretRedactor() if redactor is None else redactor,
+                    complete=_Pricing(default_prices() if prices is None else prices),
+                    clock=clock,
+                )
+            except BaseException:
+                if self._owns_store:
+                    self.store.close()
+                raise
+            self._operations = Operations(
+                self.hub.publish, session_id=self.session_id, capture=capture or ContentCapture(), clock=clock
+            )
+            self.emit = self.hub.emit
+            self.publish = self.hub.publish
+        self.session = self._operations.session
+        self.plan = self._operations.plan
+        self.task = self._operations.task
+        self.tool = self._operations.tool
+        self.model = self._operations.model
+        self.shell = self._operations.shell
+        self.current = self._operations.current
+        if not self._is_disabled:
+            self._open_session(tags)
+            _OPEN.add(self)
+
+    def _open_session(self, tags: Iterable[str]) -> None:
+        # The session is the parent of what has none, in every thread. It is not put in force in the caller's context:
+        # two recorders in one program would take each other's events.
+        found = current_scope()
+        set_scope(inherited_scope())
+        try:
+            self._own_session = self._operations.session(session_id=self.session_id, tags=list(tags))
+            self._own_session.__enter__()
+        finally:
+            set_scope(found)
+        self._operations.adopt(self._own_session)
+
+    def flush(self, timeout_s: float | None = None) -> FlushReport:
+        """Wait until everything published before the call is committed, ``timeout_s`` seconds at most.
+
+        The report is true if so, and says otherwise what is missing and why. Not for signal handlers.
+        """
+        if self._is_disabled:
+            return FlushReport(0, 0, {}, None)
+        return self._report or self._persister.flush(timeout_s)
+
+    def stats(self) -> RecorderStats:
+        """The ledgers from publish to disk. Does not block."""
+        hub = self.hub.stats()
+        if self._is_disabled:
+            return RecorderStats(self.session_id, "", hub, 0, 0, 0, {}, {}, None)
+        report = self._persister.report()
+        return RecorderStats(
+            session_id=self.session_id,
+            db=self.store.url,
+            hub=hub,
+            committed=report.committed,
+            pending=report.pending + hub.queued,
+            pending_bytes=self._persister.pending_bytes,
+            dropped=report.dropped,
+            failures={**self.hub.failures.counts, **self._persister.failures.counts},
+            error=report.error,
+        )
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S, *, error: BaseException | None = None) -> FlushReport:
+        """End the session, write what is left, and close the store. Idempotent; takes ``timeout_s`` seconds at most.
+
+        With ``error`` the session ends as failed (or as cancelled). The report says what could not be written, and so
+        does one line on the logger ``sonde``. In a forked child it writes what the child recorded and leaves the
+        session open, which is the parent's to end.
+        """
+        if self._is_disabled:
+            self.hub.close()
+            self.store.close()
+            return FlushReport(0, 0, {}, None)
+        if self._report is not None:
+            return self._report
+        deadline_s = time.monotonic() + timeout_s
+        if os.getpid() == self._pid:
+            here = current_scope()
+            self._own_session.__exit__(None if error is None else type(error), error, None)
+            set_scope(here)
+        self.hub.stop()
+        self.hub.wait(timeout_s)
+        self._report = self._persister.stop(max(0.0, deadline_s - time.monotonic()))
+        if self._owns_store:
+            self.store.close()
+        _OPEN.discard(self)
+        return self._report
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close(error=error)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.close, error=error)
+
+    def __repr__(self) -> str:
+        state = "disabled" if self._is_disabled else "closed" if self._report else "open"
+        return f"<sonde.Recorder session {self.session_id!r}, {state}>"
+
+
+def record(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    session_id: str | None = None,
+    tags: Iterable[str] = (),
+    store: EventStore | None = None,
+    redact: bool = True,
+    redactor: Redactor | None = None,
+    capture: ContentCapture | None = None,
+    prices: PriceTable | None = None,
+    max_pending_bytes: int = DEFAULT_MAX_PENDING_BYTES,
+    overflow: Overflow = "drop",
+    hub_config: HubConfig = RECORDER_HUB,
+) -> Recorder:
+    """Begin to record this program: the one call that most programs need.
+
+    Args:
+        path: the file, made if it is missing; ``None``: ``SONDE_DB``, else the CLI's default file of this user.
+        session_id: a name for this run; one that the store knows is continued. ``None``: ``SONDE_SESSION`` (which
+            ``sonde run`` sets), else a new one.
+        tags: words to find the session by.
+        store: an open event store instead of a path; it stays open afterwards.
+        redact: ``False`` writes secrets as they are.
+        redactor: your own way to take secrets out.
+        capture: which content is recorded (prompts and answers, tool arguments and results, raw bodies). All of it.
+        prices: what tokens cost where nobody reports it. By default the table of ``genai-prices``, if installed.
+        max_pending_bytes: how much may wait in memory while the disk does not take it.
+        overflow: past that, ``"drop"`` counts and records a gap; ``"block"`` lets threads wait up to a second.
+        hub_config: bounds of live delivery.
+
+    With ``SONDE_DISABLED=1`` in the environment nothing is opened, and all that the recorder offers does nothing.
+
+    Raises:
+        ConfigError: arguments that contradict each other or are out of range.
+        StoreError: the file cannot be opened; the message says why and what to do.
+
+    >>> with record(":memory:") as rec:
+    ...     rec.emit("note.taken", text="hello")
+    """
+    return Recorder(
+        path,
+        session_id=session_id,
+        tags=tags,
+        store=store,
+        capture=capture,
+        redactor=redactor if redact else NoRedactor(),
+        prices=prices,
+        max_pending_bytes=max_pending_bytes,
+        overflow=overflow,
+        hub_config=hub_config,
+    )
+
+
+class _Pricing:
+    """Adds what a model call cost; on the persister's thread, since the table may have to be loaded."""
+
+    def __init__(self, table: PriceTable) -> None:
+        self._table = table
+
+    def __call__(self, event: Event) -> Event:
+        return price(event, self._table) if event.type in _PRICED else event
+
+
+_PRICED = frozenset({"model.completed", "model.failed", "model.cancelled"})
+
+
+def _ignore_emit(type: str, data: Any = None, /, **more: Any) -> None:
+    """Stands for ``emit`` where recording is disabled."""
+
+
+def _ignore_publish(event: Event) -> None:
+    """Stands for ``publish`` where recording is disabled."""
+
+
+_OPEN: set[Recorder] = set()  # not weak: a recorder that nobody holds any more still has a session to end
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    for recorder in list(_OPEN):
+        report = recorder.close(EXIT_TIMEOUT_S, error=getattr(sys, "last_value", None))
+        if not report:
+            LOGGER.warning("session %s was closed at exit: %s", recorder.session_id, report)
