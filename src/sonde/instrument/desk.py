@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sonde.clock import Clock
+from sonde.context import EMPTY_SCOPE
 from sonde.events import Event
 from sonde.instrument.capture import ContentCapture
 
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 class Desk:
     """Where operations read the clock, leave their events, and are found while they are open. Thread-safe."""
 
-    __slots__ = ("capture", "complete", "monotonic_s", "open", "publish", "session_id", "time_ns")
+    __slots__ = ("capture", "complete", "monotonic_s", "open", "publish", "root", "session_id", "time_ns")
 
     def __init__(
         self, publish: Callable[[Event], object], *, session_id: str, capture: ContentCapture, clock: Clock
     ) -> None:
         self.publish = publish
+        self.root = EMPTY_SCOPE
+        """The scope of what begins outside any operation."""
         self.session_id = session_id
         self.capture = capture
         self.complete = capture.complete

@@ -67,6 +67,7 @@ class Operation:
         "_kind",
         "_names",
         "_outcome",
+        "_parent_id",
         "_running",
         "_scope",
     )
@@ -88,6 +89,7 @@ class Operation:
         self._outcome: Outcome | None
         self._began_s: float
         self._found: Scope
+        self._parent_id: str
 
     @property
     def span_id(self) -> str:
@@ -222,6 +224,8 @@ class Operation:
         self._changes = {}
         self._outcome = None
         desk, kind, names = self._desk, self._kind, self._names
+        parent = found if found.span_id else desk.root
+        self._parent_id = parent.span_id
         try:
             plan_id, task_id = names.plan_id or found.plan_id, names.task_id or found.task_id
             if kind is PLAN and not names.plan_id:
@@ -232,7 +236,7 @@ class Operation:
                 names.session_id or found.session_id or desk.session_id,
                 plan_id,
                 task_id,
-                found.trace_id or new_trace_id(),
+                parent.trace_id or new_trace_id(),
                 new_span_id(),
             )
             desk.open[scope.span_id] = self
@@ -247,7 +251,7 @@ class Operation:
                     self._data,
                     scope.trace_id,
                     scope.span_id,
-                    found.span_id,
+                    parent.span_id,
                 )
             )
         except Exception:  # noqa: BLE001 - telemetry may not raise into the agent
@@ -287,7 +291,7 @@ class Operation:
                 data,
                 scope.trace_id,
                 scope.span_id,
-                self._found.span_id,
+                self._parent_id,
             )
             self._running = False
             desk.publish(event)

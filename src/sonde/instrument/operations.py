@@ -75,6 +75,10 @@ class Operations:
         """
         return self._desk.open.get(current_scope().span_id, DISABLED_OPERATION)
 
+    def adopt(self, operation: Operation, /) -> None:
+        """Make an open operation the parent of what begins outside any, in every thread: a recorder's own session."""
+        self._desk.root = Scope(trace_id=operation.trace_id, span_id=operation.span_id)
+
     @overload
     def session(self, function: F, /) -> F: ...
     @overload
