@@ -28,6 +28,9 @@ class DisabledOperations(Operations):
         """The handle that records nothing."""
         return DISABLED_OPERATION
 
+    def adopt(self, operation: Operation, /) -> None:
+        """Nothing."""
+
     def _answer(self, subject: Any = None, /, **data: Any) -> Any:
         """The function that a bare decorator was given, else the handle that records nothing."""
         if type(subject) is not str and (callable(subject) or isinstance(subject, staticmethod | classmethod)):
