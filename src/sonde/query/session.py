@@ -1,0 +1,119 @@
+"""Session: one run of an agent, summed up from the events of its stream."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from sonde.events import EventType, RecordedEvent
+from sonde.query.operation import Operation
+from sonde.query.operations import OperationTree, OperationTreeBuilder
+from sonde.query.status import Pulse, Status
+from sonde.query.totals import CostTotal, Totals, total_operations, total_usage
+from sonde.store.contract import Liveness
+
+
+class SessionSummary(msgspec.Struct):
+    """A session at a glance.
+
+    ``ended_ns`` is ``None`` while it has not ended; ``last_ns`` is the time of its last event. ``duration_s`` goes from
+    the first to the last event, by the events' own times, and is never negative. ``missed`` counts the events that the
+    recorder says it lost. ``pid``, ``host``, ``argv`` are of the process that recorded it last.
+    """
+
+    session_id: str
+    stream_id: str
+    status: Status
+    started_ns: int
+    last_ns: int
+    ended_ns: int | None
+    duration_s: float
+    events: int
+    operations: int
+    failures: int
+    missed: int
+    tokens: dict[str, int]
+    cost: CostTotal
+    tags: list[str]
+    pid: int | None
+    host: str
+    argv: list[str]
+    writers: list[str]
+
+    @property
+    def command(self) -> str:
+        """The command line, quoted for a shell; empty if it was not recorded."""
+        return shlex.join(self.argv)
+
+
+class Session(msgspec.Struct):
+    """A session with all its operations and totals."""
+
+    summary: SessionSummary
+    tree: OperationTree
+    totals: Totals
+
+
+def session_from_events(stream_id: str, events: Iterable[RecordedEvent], *, pulse: Pulse | None = None) -> Session:
+    """Sum up the events of one stream, in order of version.
+
+    The status is that of the session operation that started last, unless another is still running: several processes
+    may record one session. A stream without session events (one of the original's) is running while one of its writers
+    is alive, else what its open operations are, else completed.
+    """
+    pulse = pulse or Pulse()
+    kept = list(events)
+    builder = OperationTreeBuilder()
+    for event in kept:
+        builder.add(event)
+    tree = builder.finish(pulse)
+    totals = total_usage(kept, total_operations(tree.operations))
+    runs = [root for root in tree.operations if root.kind == "session" and root.parent is None]
+    times = [event.time_ns for event in kept if event.time_ns]
+    started_ns, last_ns = (min(times), max(times)) if times else (0, 0)
+    writers = list(dict.fromkeys(event.writer_id for event in kept if event.writer_id))
+    status = _status(runs, tree, [pulse.liveness(writer_id) for writer_id in writers])
+    last: dict[str, Any] = runs[-1].start_data if runs else {}
+    operations = [operation for operation in tree.operations if operation.kind != "session"]
+    gaps = (event.data.get("missed") for event in kept if event.type == EventType.GAP.value)
+    summary = SessionSummary(
+        session_id=next((event.session_id for event in kept if event.session_id), stream_id),
+        stream_id=stream_id,
+        status=status,
+        started_ns=started_ns,
+        last_ns=last_ns,
+        ended_ns=None if status.is_open else last_ns,
+        duration_s=(last_ns - started_ns) / 1e9,
+        events=len(kept),
+        operations=len(operations),
+        failures=sum(1 for operation in operations if operation.status is Status.FAILED),
+        missed=sum(count for count in gaps if isinstance(count, int)),
+        tokens=totals.tokens,
+        cost=totals.cost,
+        tags=sorted({str(tag) for run in runs for tag in _list(run.data.get("tags"))}),
+        pid=last["pid"] if isinstance(last.get("pid"), int) else None,
+        host=str(last.get("host") or ""),
+        argv=[str(part) for part in _list(last.get("argv"))],
+        writers=writers,
+    )
+    return Session(summary, tree, totals)
+
+
+def _status(runs: list[Operation], tree: OperationTree, writers: list[Liveness]) -> Status:
+    if runs:
+        running = any(run.status is Status.RUNNING for run in runs)
+        return Status.RUNNING if running else runs[-1].status
+    if Liveness.ALIVE in writers:
+        return Status.RUNNING
+    open_statuses = {operation.status for operation in tree.operations if not operation.ended}
+    for status in (Status.RUNNING, Status.INTERRUPTED, Status.STALE):
+        if status in open_statuses:
+            return status
+    return Status.COMPLETED
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
