@@ -1,0 +1,58 @@
+"""The public surface: what ``import sonde`` offers, and what it does not load."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import sonde
+
+NAMES = """
+AppendResult Clock ConfigError ContentCapture DEFAULT_BATCH_SIZE DEFAULT_EVENT_QUEUE_SIZE DEFAULT_FLUSH_INTERVAL_S
+DEFAULT_PERSIST_BATCH_SIZE DEFAULT_PERSIST_FLUSH_INTERVAL_S DEFAULT_RATE_LIMIT DEFAULT_SUBSCRIBER_QUEUE_SIZE Durability
+Event EventDecodeError EventEncodeError EventError EventStore EventType FlushReport Hub HubConfig HubStats ManualClock
+MissingExtraError NoRedactor Operation Persister Position PublishedEvent Record RecordedEvent Recorder RecorderStats
+SQLiteStore Scope SecretRedactor SessionNotFoundError SondeError StoreClosedError StoreCorruptError StoreError
+StoreFormatError StoreNotFoundError StorePermissionError StoreSchemaError StoreUnavailableError Subscription
+SubscriptionStats SystemClock WrongExpectedVersionError current_scope propagate record
+""".split()
+
+
+def test_the_names_are_these() -> None:
+    """A public name comes or goes only on purpose."""
+    assert sorted(sonde.__all__) == sorted(NAMES)
+
+
+def test_every_name_is_there() -> None:
+    """Each name of the table leads to something, and so do the rooms."""
+    for name in sonde.__all__:
+        assert getattr(sonde, name) is not None
+    assert sonde.store.open is not None
+    assert set(sonde.__all__) <= set(dir(sonde))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """As in every module."""
+    assert not hasattr(sonde, "flight_recorder")
+
+
+def test_import_loads_next_to_nothing() -> None:
+    """``import sonde`` loads neither asyncio nor the store's driver, the terminal's libraries, or anything optional."""
+    code = "import sys, json; before = set(sys.modules); import sonde; print(json.dumps(sorted(set(sys.modules) - before)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout)
+    heavy = {"asyncio", "apsw", "re2", "click", "rich", "platformdirs", "msgspec", "pyarrow", "genai_prices", "opentelemetry"}
+    assert not heavy & {name.partition(".")[0] for name in loaded}
+
+
+def test_emitting_loads_no_asyncio() -> None:
+    """Recording in a program without asyncio does not load it, nor the command line."""
+    code = (
+        "import sys, sonde\n"
+        "with sonde.record(':memory:') as rec:\n"
+        "    rec.emit('n')\n"
+        "    with rec.tool('x'): pass\n"
+        "print([name for name in ('asyncio', 'click', 'rich', 'genai_prices') if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout.strip() == "[]"
