@@ -34,8 +34,21 @@ COMMANDS = {
 }
 
 
+class _ReaderGoneError(Exception):
+    """The reader of stdout went away. click would take a plain ``BrokenPipeError`` for a failure."""
+
+
 class Commands(click.Group):
     """A group whose commands are modules, imported on first use."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            result: object = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
+        return result
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order in which a newcomer needs them."""
@@ -77,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGoneError):
         # The reader, such as ``head``, has enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -86,6 +99,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         click.echo(f"sonde: {error}", err=True)
         code = exit_code_of(error)
+    except OSError as error:
+        if debug:
+            raise
+        click.echo(f"sonde: {error.strerror or error}{f': {error.filename!r}' if error.filename else ''}", err=True)
+        code = EXIT_FAILED
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import msgspec
 from rich.console import Console
 
 _encode = msgspec.json.Encoder().encode
+_PIPE_WIDTH = 200
+
+
+class _DataConsole(Console):
+    """Rich ends the program when the reader of a pipe goes away; ``main`` does that, for all kinds of output alike."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise  # noqa: PLE0704  # called while the BrokenPipeError is being handled
 
 
 @cache
 def data_console() -> Console:
     """The terminal, for tables and trees. Plain where stdout is no terminal, or ``NO_COLOR`` is set."""
-    return Console(highlight=False)
+    # A pipe has no width; Rich would cut at 80.
+    is_open_ended = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return _DataConsole(highlight=False, width=_PIPE_WIDTH if is_open_ended else None)
 
 
 @cache

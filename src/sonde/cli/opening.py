@@ -1,0 +1,39 @@
+"""Opening: from ``--db`` to an open store, with what to do where there is none."""
+
+from __future__ import annotations
+
+import os
+
+from sonde.errors import StoreNotFoundError
+from sonde.recorder import DB_VARIABLE, default_db
+from sonde.store import EventStore
+from sonde.store import open as open_store
+
+
+def store_path(db: str | None) -> str:
+    """The store that a command means: ``--db``, else ``SONDE_DB``, else the user's own file."""
+    return db or default_db()
+
+
+def open_for_reading(db: str | None) -> EventStore:
+    """Open the store that a command reads; it is never written.
+
+    Raises:
+        StoreNotFoundError: there is none; the message says how to make one.
+        StoreError: it cannot be read.
+    """
+    path = store_path(db)
+    try:
+        return open_store(path, mode="ro")
+    except StoreNotFoundError:
+        raise StoreNotFoundError(missing(db)) from None
+
+
+def missing(db: str | None) -> str:
+    """What to say where there is no store: nothing was recorded yet, or the path is wrong."""
+    path = store_path(db)
+    if db:
+        return f"cannot open event store '{path}': no such file; check --db, or record into it: sonde run --db {path} -- CMD"
+    if os.environ.get(DB_VARIABLE):
+        return f"cannot open event store '{path}': no such file; check ${DB_VARIABLE}, or record into it: sonde run -- CMD"
+    return f"nothing is recorded yet (no file '{path}'); try sonde demo, or record a program: sonde run -- CMD"

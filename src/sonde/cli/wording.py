@@ -1,0 +1,153 @@
+"""Wording: numbers, times and recorded text as a person reads them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+_NS_PER_S = 1_000_000_000
+
+
+def printable(text: str) -> str:
+    r"""Recorded text as one safe line: what an agent read from a web page must not steer the terminal.
+
+    Line ends become ``⏎``; all else that isn't printable (escape sequences, bidirectional overrides) is shown escaped.
+
+    >>> printable("red \x1b[31m\nline")
+    'red \\x1b[31m⏎line'
+    """
+    if text.isprintable():
+        return text
+    text = text.replace("\r\n", "⏎").replace("\n", "⏎").replace("\t", " ")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text as one safe line of at most ``limit`` characters, its end cut.
+
+    >>> shortened("abcdefgh", 5)
+    'abcd…'
+    """
+    text = printable(text[: limit + 1])
+    return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"
+
+
+def middle_cut(text: str, limit: int) -> str:
+    """The same with its middle cut: of made-up names the end tells them apart.
+
+    >>> middle_cut("run-20261122-143005-1f3a9c", 15)
+    'run-202…-1f3a9c'
+    """
+    text = printable(text)
+    if len(text) <= limit:
+        return text
+    tail = (limit - 1) // 2
+    return f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}" if tail else text[:limit]
+
+
+def duration_text(seconds: float) -> str:
+    """A duration with three digits or two units.
+
+    >>> [duration_text(s) for s in (0.00042, 0.0123, 1.239, 42.7, 125, 3725, 100_000)]
+    ['0.42 ms', '12 ms', '1.24 s', '42.7 s', '2 m 05 s', '1 h 02 m', '1 d 03 h']
+    """
+    if seconds < 0:
+        return f"-{duration_text(-seconds)}"
+    if seconds < 0.00995:
+        return f"{seconds * 1e3:.2f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < 9.995:
+        return f"{seconds:.2f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} m"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
+
+
+def amount_text(number: float) -> str:
+    """A count in few characters, as of tokens.
+
+    >>> [amount_text(n) for n in (0, 999, 1234, 88_268, 1_250_000)]
+    ['0', '999', '1.2k', '88k', '1.2M']
+    """
+    for limit, unit in ((1e3, ""), (1e6, "k"), (1e9, "M")):
+        if number < limit * 0.9995:
+            value = number / (limit / 1e3)
+            return f"{value:.0f}{unit}" if not unit or value >= 9.95 else f"{value:.1f}{unit}"
+    return f"{number / 1e9:.1f}G"
+
+
+def bytes_text(size_bytes: int) -> str:
+    """A size in bytes, KiB, MiB, ….
+
+    >>> bytes_text(532), bytes_text(5 * 1024**2)
+    ('532 bytes', '5.0 MiB')
+    """
+    if size_bytes < 1024:
+        return plural(size_bytes, "byte")
+    size = float(size_bytes)
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1000:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} TiB"
+
+
+def plural(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "event"), plural(1200, "event"), plural(2, "gap in the record")
+    ('1 event', '1,200 events', '2 gaps in the record')
+    """
+    if number == 1:
+        return f"1 {noun}"
+    head, _, rest = noun.partition(" ")
+    head = f"{head[:-1]}ies" if head.endswith("y") else f"{head}s"
+    return f"{number:,} {head} {rest}".rstrip()
+
+
+def dollars(usd: float) -> str:
+    """An amount of money: cents, or more digits where it is little.
+
+    >>> dollars(0), dollars(0.000123), dollars(0.123), dollars(1234.5)
+    ('$0.00', '$0.0001', '$0.12', '$1,234.50')
+    """
+    if 0 < usd < 0.00005:
+        return "<$0.0001"
+    return f"${usd:,.4f}" if 0 < usd < 0.01 else f"${usd:,.2f}"
+
+
+def local(time_ns: int) -> datetime:
+    """A time in this machine's zone; one that the calendar doesn't hold becomes its nearest end."""
+    try:
+        return datetime.fromtimestamp(time_ns // _NS_PER_S).astimezone().replace(microsecond=time_ns % _NS_PER_S // 1000)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0).astimezone()
+
+
+def clock_text(time_ns: int) -> str:
+    """Hour to millisecond, local."""
+    return f"{local(time_ns):%H:%M:%S.%f}"[:-3]
+
+
+def moment_text(time_ns: int, now_ns: int) -> str:
+    """When something was, as short as it is clear: just now, 5 min ago, 14:30, Nov 21 14:30, 2025-11-21.
+
+    >>> moment_text(10**18, 10**18 + 125 * 10**9)
+    '2 min ago'
+    """
+    age_s = (now_ns - time_ns) / _NS_PER_S
+    if 0 <= age_s < 3600:
+        if age_s < 5:
+            return "just now"
+        return f"{age_s:.0f} s ago" if age_s < 60 else f"{age_s // 60:.0f} min ago"
+    then, now = local(time_ns), local(now_ns)
+    if then.date() == now.date():
+        return f"{then:%H:%M}"
+    if then.year == now.year:
+        return f"{then:%b} {then.day:>2} {then:%H:%M}"
+    return f"{then:%Y-%m-%d}"
