@@ -70,11 +70,13 @@ class ContentCapture(msgspec.Struct, frozen=True):
                 off |= _PROMPT_KEYS
         if not self.raw_bodies:
             off |= _RAW_KEYS
-        withheld = sorted(key for key in data if key in off)
+        before = data.get(WITHHELD)  # of what has gone through here already
+        named = {key for key in before if isinstance(key, str)} if isinstance(before, list) else set()
+        withheld = sorted(named | {key for key in data if key in off})
         kept = {key: value for key, value in data.items() if key not in off}
         if not self.tools and "command" in kept:
             program = _program(kept["command"])
-            if program != kept["command"]:
+            if program != kept["command"] and "command arguments" not in withheld:
                 kept["command"] = program
                 withheld.append("command arguments")
         if withheld:

@@ -67,7 +67,7 @@ def decorate(function: Any, template: Opened) -> Any:
     if isinstance(function, staticmethod | classmethod):
         return type(function)(decorate(function.__func__, template))
     if not callable(function):
-        warn_once("decorated", f"cannot record {type(function).__name__} {str(function)[:80]!r}: expected a function")
+        warn_once("decorated", f"cannot record {type(function).__name__} {repr(function)[:80]}: expected a function")
         return function
     if inspect.isasyncgenfunction(function):
         wrapper = _async_generator(function, template)

@@ -33,7 +33,7 @@ class DisabledOperations(Operations):
 
     def _answer(self, subject: Any = None, /, **data: Any) -> Any:
         """The function that a bare decorator was given, else the handle that records nothing."""
-        if type(subject) is not str and (callable(subject) or isinstance(subject, staticmethod | classmethod)):
+        if type(subject) is not str and (callable(subject) or issubclass(type(subject), staticmethod | classmethod)):
             return subject
         return DISABLED_OPERATION
 

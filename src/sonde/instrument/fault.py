@@ -16,7 +16,10 @@ def report_fault(step: str) -> None:
     """
     if step not in _seen:
         _seen.add(step)
-        _log.exception("sonde could not %s; the program goes on, that detail is not recorded (said once)", step)
+        try:
+            _log.exception("sonde could not %s; the program goes on, that detail is not recorded (said once)", step)
+        except Exception:  # noqa: BLE001 - the agent's own log handler: then even this cannot be said
+            _seen.discard(step)
 
 
 def warn_once(subject: str, message: str) -> None:

@@ -12,7 +12,7 @@ from sonde.instrument.decorator import Layout, decorate
 from sonde.instrument.fault import report_fault, warn_once
 from sonde.instrument.identifier import new_name, new_span_id, new_trace_id
 from sonde.instrument.kind import MODEL, PLAN, SESSION, SHELL, TASK, TOOL, Kind
-from sonde.instrument.outcome import SUCCESS, Outcome, outcome_of, outcome_of_exit, outcome_of_report
+from sonde.instrument.outcome import CANCELLED, SUCCESS, Outcome, outcome_of, outcome_of_exit, outcome_of_report
 from sonde.instrument.shell_output import bound_output
 from sonde.instrument.snapshot import snapshot, snapshot_values
 
@@ -84,7 +84,7 @@ class Operation:
         self._names = names
         self._running = False
         self._scope = EMPTY_SCOPE
-        self._again: list[Operation] | None = None
+        self._again: list[Operation] = []
         self._changes: dict[str, Any]  # these are given at each beginning
         self._outcome: Outcome | None
         self._began_s: float
@@ -121,7 +121,7 @@ class Operation:
         if self._running:
             self._changes.update(data)
         elif self._scope is EMPTY_SCOPE:
-            self._data = {**self._data, **data}
+            self._data = self._desk.admit({**self._data, **data})
         else:
             noun = self._kind.noun
             warn_once("set after end", f"set({', '.join(data)}) on an ended {noun} operation is lost; set it inside")
@@ -144,13 +144,17 @@ class Operation:
 
     def __call__(self, function: F, /) -> F:
         """Decorate a function, coroutine function, generator function, async generator function or method."""
-        return cast("F", decorate(function, self))
+        try:
+            return cast("F", decorate(function, self))
+        except Exception:  # noqa: BLE001 - what looks into a function may meet the agent's own __getattr__
+            report_fault("decorate a function")
+            return function
 
     def __enter__(self) -> Operation:
         # No call lies between the test and the assignment, so no thread can come in between them.
         if self._running:
             again = self._fresh()
-            self._again = [*(self._again or ()), again]
+            self._again.append(again)
             return again.__enter__()
         self._running = True
         found = current_scope()
@@ -168,7 +172,7 @@ class Operation:
         here = current_scope()
         if self._again and not (self._running and here.span_id == self._scope.span_id):
             again = next((one for one in self._again if one.span_id == here.span_id), self._again[-1])
-            self._again = [one for one in self._again if one is not again]
+            self._again.remove(again)
             again.__exit__(error_type, error, traceback)
             return
         if here is not EMPTY_SCOPE:  # it is where another thread closes this one: nothing to put back there
@@ -224,7 +228,7 @@ class Operation:
         self._changes = {}
         self._outcome = None
         desk, kind, names = self._desk, self._kind, self._names
-        parent = found if found.span_id else desk.root
+        parent = found if found.span_id or found.trace_id else desk.root
         self._parent_id = parent.span_id
         try:
             plan_id, task_id = names.plan_id or found.plan_id, names.task_id or found.task_id
@@ -241,19 +245,7 @@ class Operation:
             )
             desk.open[scope.span_id] = self
             self._began_s = desk.monotonic_s()
-            desk.publish(
-                Event(
-                    kind.started,
-                    desk.time_ns(),
-                    scope.session_id,
-                    plan_id,
-                    task_id,
-                    self._data,
-                    scope.trace_id,
-                    scope.span_id,
-                    parent.span_id,
-                )
-            )
+            desk.publish(self._event(kind.started, self._data))
         except Exception:  # noqa: BLE001 - telemetry may not raise into the agent
             report_fault(f"start a {kind.noun} operation")
             self._running = False
@@ -282,22 +274,32 @@ class Operation:
                 data["status"] = outcome.status
             if not desk.complete:
                 data = desk.admit(data)
-            event = Event(
-                kind.ends[outcome.status],
-                desk.time_ns(),
-                scope.session_id,
-                scope.plan_id,
-                scope.task_id,
-                data,
-                scope.trace_id,
-                scope.span_id,
-                self._parent_id,
-            )
+            event = self._event(kind.ends[outcome.status], data)
             self._running = False
             desk.publish(event)
         except Exception:  # noqa: BLE001 - telemetry may not raise into the agent
             report_fault(f"end a {kind.noun} operation")
             self._running = False
+        except BaseException as interrupt:  # a signal handler's, in the middle of this
+            if self._running:
+                self._running = False
+                outcome = outcome_of(interrupt)
+                desk.publish(self._event(kind.ends[CANCELLED], desk.admit({**self._echo, **outcome.facts})))
+            raise
+
+    def _event(self, event_type: str, data: dict[str, Any]) -> Event:
+        scope = self._scope
+        return Event(
+            event_type,
+            self._desk.time_ns(),
+            scope.session_id,
+            scope.plan_id,
+            scope.task_id,
+            data,
+            scope.trace_id,
+            scope.span_id,
+            self._parent_id,
+        )
 
 
 class DisabledOperation(Operation):

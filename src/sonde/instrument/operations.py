@@ -159,7 +159,7 @@ class Operations:
         self, kind: Kind, subject: Any, data: dict[str, Any], names: Scope, more: Mapping[str, Any] | None = None
     ) -> Any:
         """A handle, or the decorated function if the subject is one."""
-        if type(subject) is not str and (callable(subject) or isinstance(subject, staticmethod | classmethod)):
+        if type(subject) is not str and (callable(subject) or issubclass(type(subject), staticmethod | classmethod)):
             return self._open(kind, {kind.subject: name_of(subject), **(more or {})}, data, names)(subject)
         echo = {kind.subject: snapshot(subject)}
         if more:

@@ -19,7 +19,9 @@ _TOKENS_PER_PRICE = 1_000_000
 
 
 class FilePrices:
-    """Prices from a file, in US dollars for a million tokens::
+    """Prices from a file, in US dollars for a million tokens.
+
+    ::
 
         date = "2026-11-01"                      # the day that the prices are from; required
         name = "our contract"                    # optional, by default the file's name
@@ -107,9 +109,8 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"cannot read prices {str(path)!r}: {error}; expected a JSON or TOML file") from None
     if not isinstance(document, dict):
-        raise ConfigError(
-            f"cannot read prices {str(path)!r}: {type(document).__name__}; expected an object with a date"
-        )
+        kind = type(document).__name__
+        raise ConfigError(f"cannot read prices {str(path)!r}: a {kind}; expected an object with a date and models")
     return document
 
 

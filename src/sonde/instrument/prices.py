@@ -18,7 +18,7 @@ _PRICED = frozenset({"model.completed", "model.failed", "model.cancelled"})
 
 
 class PriceTable(Protocol):
-    """A seam with one method. Called on one background thread; it may block for a moment, but must not use a network."""
+    """A seam with one method, called on one background thread: it may block for a moment, but must use no network."""
 
     @property
     def name(self) -> str:
