@@ -1,0 +1,13 @@
+"""Exporters: events out into files that other tools read.
+
+Each format is a module with one function: ``write(events, out, *, overwrite, redactor, progress) -> int``.
+"""
+
+from collections.abc import Callable
+
+from sonde.exporters import jsonl, parquet, table
+
+FORMATS: dict[str, Callable[..., int]] = {"jsonl": jsonl.write, "csv": table.write, "parquet": parquet.write}
+"""Name of a format, which is also its usual suffix, to its ``write``."""
+
+__all__ = ["FORMATS", "jsonl", "parquet", "table"]
