@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import itertools
 import os
 import sys
-from collections.abc import Sequence
-
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -38,17 +41,40 @@ class _ReaderGoneError(Exception):
     """The reader of stdout went away. click would take a plain ``BrokenPipeError`` for a failure."""
 
 
+@contextmanager
+def _reader_watched() -> Iterator[None]:
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise _ReaderGoneError from None
+
+
 class Commands(click.Group):
     """A group whose commands are modules, imported on first use."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse; ``--help`` prints here."""
+        with _reader_watched():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
-        try:
-            result: object = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise _ReaderGoneError from None
-        return result
+        with _reader_watched():
+            return super().invoke(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first argument names; an unknown one fails with the nearest that there is."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else "sonde --help lists them."
+            ctx.fail(f"No such command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order in which a newcomer needs them."""
@@ -66,11 +92,12 @@ class Commands(click.Group):
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="sonde", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def sonde(debug: bool) -> None:
+def sonde(*, debug: bool) -> None:
     """sonde, the flight recorder for AI agents.
 
     \b
-    Record:   sonde run -- python my_agent.py
+    Try:      sonde demo
+    Record:   sonde run -- python my_agent.py    (or sonde.record() in it)
     Watch:    sonde tail -f
     Look:     sonde sessions, then sonde show SESSION
     """
@@ -79,7 +106,8 @@ def sonde(debug: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage or bad input, 3 not found, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments[:1]
+    debug = "--debug" in itertools.takewhile(lambda argument: argument.startswith("-"), arguments)
+    _open_standard_streams()
     try:
         code = sonde.main(args=arguments, prog_name="sonde", standalone_mode=False)
         sys.stdout.flush()
@@ -91,22 +119,48 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         code = EXIT_INTERRUPTED
     except (BrokenPipeError, _ReaderGoneError):
-        # The reader, such as ``head``, has enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except SondeError as error:
+        code = 0  # the reader, such as ``head``, has enough
+    except Exception as error:
         if debug:
             raise
-        click.echo(f"sonde: {error}", err=True)
+        click.echo(f"sonde: {_said(error)}", err=True)
         code = exit_code_of(error)
-    except OSError as error:
-        if debug:
-            raise
-        click.echo(f"sonde: {error.strerror or error}{f': {error.filename!r}' if error.filename else ''}", err=True)
-        code = EXIT_FAILED
+    _finish_stdout()
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def exit_code_of(error: SondeError) -> int:
+def exit_code_of(error: Exception) -> int:
     """The exit code that tells a script what kind of error it was."""
-    return EXIT_NOT_FOUND if isinstance(error, StoreNotFoundError | SessionNotFoundError) else EXIT_USAGE
+    if isinstance(error, StoreNotFoundError | SessionNotFoundError):
+        return EXIT_NOT_FOUND
+    return EXIT_USAGE if isinstance(error, SondeError) else EXIT_FAILED
+
+
+def _said(error: Exception) -> str:
+    """An error in one line."""
+    if isinstance(error, SondeError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}"
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"internal error: {text}; run with --debug (sonde --debug COMMAND) for the traceback, and please report it"
+
+
+def _open_standard_streams() -> None:
+    """Give streams that the caller closed (``>&-``) somewhere to go: the next file opened would take their number."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number; a child does not inherit it
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+
+
+def _finish_stdout() -> None:
+    """Let go of output that nobody takes: Python would try once more at exit, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

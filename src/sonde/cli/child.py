@@ -1,0 +1,152 @@
+"""Child: a command that runs in the place of sonde: same terminal, same signals, same exit status."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+FORWARDED = frozenset(
+    {
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGWINCH,
+        signal.SIGCONT,
+    }
+)
+_BLOCKED = FORWARDED | {signal.SIGCHLD}
+
+# The terminal sends these to its whole foreground group, so the child, which is in sonde's group, has them already.
+_FROM_TERMINAL = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH})
+_ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+
+# Python ignores these for itself, which exec would hand down: `yes | head` would not end.
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+
+_MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnd:
+    """How a child ended, and what it took.
+
+    Attributes:
+        exit_code: its exit code; negative, the signal that killed it.
+        user_cpu_s: CPU seconds in its own code, the children that it waited for included.
+        system_cpu_s: CPU seconds in the kernel on its behalf.
+        max_rss_bytes: peak resident memory of the largest process among those; ``None`` where it is not known.
+    """
+
+    exit_code: int
+    user_cpu_s: float
+    system_cpu_s: float
+    max_rss_bytes: int | None
+
+    @property
+    def shell_code(self) -> int:
+        """The exit code as a shell gives it: 128 + n for signal n."""
+        return self.exit_code if self.exit_code >= 0 else 128 - self.exit_code
+
+
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Keep the signals that are meant for the child pending, in this thread and in all that it starts, for ``wait``.
+
+    To be entered before the recorder starts its threads: a thread that does not block SIGTERM would take it, and the
+    process would die with the child unrecorded. What is still pending at the end came too late for the child and is
+    dropped.
+    """
+    # Inherited as ignored (by a parent that wants no zombies), SIGCHLD would never come, and the status would be lost.
+    found_handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    found_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+    try:
+        yield
+    finally:
+        while signal.sigtimedwait(_BLOCKED, 0) is not None:
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, found_mask)
+        signal.signal(signal.SIGCHLD, found_handler or signal.SIG_DFL)
+
+
+class Child:
+    """A running command. It inherits stdin, stdout, stderr, the process group and with it the terminal.
+
+    For the main thread, inside :func:`held_signals`.
+    """
+
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str]) -> None:
+        """Start ``command``, found on ``PATH``.
+
+        Raises:
+            OSError: it cannot be started; ``FileNotFoundError`` and ``PermissionError`` say why.
+            KeyboardInterrupt: an ending signal came before the start.
+        """
+        if signal.sigpending() & _ENDING:
+            raise KeyboardInterrupt
+        self._own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # Not subprocess.Popen: it hands the blocked signals down, and its remedy (preexec_fn) runs Python between fork
+        # and exec, beside the recorder's threads, where any lock may be held for ever.
+        self.pid = os.posix_spawnp(
+            command[0], list(command), dict(environment), setsigmask=(), setsigdef=_IGNORED_BY_PYTHON
+        )
+
+    def wait(self) -> ChildEnd:
+        """Wait for the end of the child, and hand on the signals that come meanwhile."""
+        while True:
+            info = signal.sigwaitinfo(_BLOCKED)
+            if info.si_signo == signal.SIGCHLD:
+                end = self._reap()
+                if end is not None:
+                    return end
+            elif not (info.si_signo in _FROM_TERMINAL and info.si_code > 0):  # above 0, the kernel sent it
+                self._send(info.si_signo)
+
+    def _reap(self) -> ChildEnd | None:
+        """The end, if it has come. A child that stopped itself stops sonde too, so that the shell takes over.
+
+        Ctrl-Z needs none of this: the terminal stops both.
+        """
+        pid, status, usage = os.wait4(self.pid, os.WNOHANG | os.WUNTRACED)
+        if pid == 0:
+            return None
+        if os.WIFSTOPPED(status):
+            if _in_foreground():  # else no shell waits for the news, and nobody would wake sonde again
+                os.kill(os.getpid(), signal.SIGSTOP)
+                self._send(signal.SIGCONT)
+            return None
+        return ChildEnd(
+            exit_code=os.waitstatus_to_exitcode(status),
+            user_cpu_s=usage.ru_utime,
+            system_cpu_s=usage.ru_stime,
+            # At exec the kernel books the spawning process's peak as the new one's, so one that is no higher than
+            # sonde's own says nothing about the child.
+            max_rss_bytes=usage.ru_maxrss * _MAXRSS_UNIT_BYTES if usage.ru_maxrss > self._own_peak else None,
+        )
+
+    def _send(self, number: int) -> None:
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return  # not reaped yet, so the pid is still its own: this cannot hit a stranger
+
+
+def _in_foreground() -> bool:
+    """Whether a terminal's user is looking at this process group."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
