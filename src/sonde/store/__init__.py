@@ -9,7 +9,7 @@ from sonde.store.contract import (
     StoreHealth,
     StreamInfo,
 )
-from sonde.store.opener import open  # noqa: A004 - sonde.store.open(path), like gzip.open(path)
+from sonde.store.opener import open
 from sonde.store.sqlite import SQLiteStore
 
 __all__ = [

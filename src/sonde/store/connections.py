@@ -1,8 +1,8 @@
 """Connections: one that writes, some that read, each used by one thread at a time and by one process ever.
 
 Lock order: write lock, file lock, SQLite's own. The file lock (``flock`` on a file beside the store) is not what keeps
-writers apart, ``BEGIN IMMEDIATE`` is; it makes them queue in turn instead of backing off for ever longer, which cuts the
-worst wait of four writers from 1.4 s to 0.2 s. It is asked for without blocking, again and again: a blocking ``flock``
+writers apart, ``BEGIN IMMEDIATE`` is; it makes them queue instead of backing off for ever longer, which cuts the worst
+wait of four writers from 1.4 s to 0.2 s. It is asked for without blocking, again and again: a blocking ``flock``
 has no time limit.
 """
 
@@ -19,11 +19,14 @@ import apsw
 
 from sonde.errors import StoreClosedError, StoreUnavailableError
 from sonde.store import schema
+from sonde.store.location import MEMORY, Location
 
 try:
     import fcntl
 except ImportError:  # Windows: SQLite's own lock has to do
-    fcntl = None  # type: ignore[assignment]
+    _HAS_FLOCK = False
+else:
+    _HAS_FLOCK = True
 
 _POLL_S = 0.001
 _MAX_IDLE = 4
@@ -40,9 +43,9 @@ def abandon(connection: apsw.Connection) -> None:
 
 @contextmanager
 def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """Commit when the block ends well, roll back when it doesn't. Immediate: a deferred one may fail half-way, locked."""
-    connection.execute("BEGIN IMMEDIATE")
+    """Commit when the block ends well, else roll back. Immediate: a deferred one may find itself locked half-way."""
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:
@@ -109,29 +112,28 @@ class FileLock:
 class Connections:
     """The connections of one process to one store."""
 
-    def __init__(self, target: str, *, flags: int, writable: bool, busy_timeout_s: float) -> None:
-        self.target = target
+    def __init__(self, location: Location, *, busy_timeout_s: float) -> None:
         self.pid = os.getpid()
-        self.in_memory = target == ":memory:"
         self.closed = False
-        self._flags = flags
-        self._writable = writable
+        self._abandoned = False
+        self._location = location
+        self._in_memory = location.url == MEMORY
         self._busy_timeout_s = busy_timeout_s
         self._write_lock = threading.Lock()
         self._pool_lock = threading.Lock()
         self._idle: list[apsw.Connection] = []
         self._all: set[apsw.Connection] = set()
         self._writer: apsw.Connection | None = None
-        self._file_lock = FileLock(f"{target}-lock") if writable and not self.in_memory and fcntl else None
-        if self.in_memory:
-            self._writer = self.open()
+        locks = location.writable and not self._in_memory and _HAS_FLOCK
+        self._file_lock = FileLock(f"{location.url}-lock") if locks else None
+        if self._in_memory:
+            self._writer = self._open()
 
-    def open(self) -> apsw.Connection:
-        """A new connection, configured; the caller hands it back to nobody."""
-        connection = apsw.Connection(self.target, flags=self._flags)
+    def _open(self) -> apsw.Connection:
+        connection = apsw.Connection(self._location.target, flags=self._location.flags)
         try:
             connection.set_busy_timeout(max(1, int(self._busy_timeout_s * 1000)))
-            schema.configure(connection, read_only=not self._writable)
+            schema.configure(connection, read_only=not self._location.writable)
         except BaseException:
             connection.close()
             raise
@@ -146,10 +148,7 @@ class Connections:
         if not self._write_lock.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
             raise self._busy()
         try:
-            connection = self._writer
-            if connection is None:
-                self._check_open()
-                connection = self._writer = self.open()
+            connection = self._writing_connection()
             if self._file_lock is None:
                 yield connection
                 return
@@ -165,17 +164,15 @@ class Connections:
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
         """A connection to read with, for this thread alone. It may wait for a writer only in memory."""
-        if self.in_memory:
+        if self._in_memory:
             with self._write_lock:
-                self._check_open()
-                assert self._writer is not None
-                yield self._writer
+                yield self._writing_connection()
             return
         self._check_open()
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self.open()
+            connection = self._open()
         try:
             yield connection
         finally:
@@ -183,8 +180,7 @@ class Connections:
                 self._discard(connection)
             else:
                 self._idle.append(connection)
-                if self.closed:  # closed just now: nobody else will empty the pool
-                    self._empty_pool()
+                self._empty_pool_if_closed()
 
     def close(self) -> None:
         """Close what is idle; a read in flight closes its own connection when it ends."""
@@ -198,12 +194,22 @@ class Connections:
                 self._file_lock.remove()
 
     def abandon(self) -> None:
-        """After a fork, in the child: touch nothing, close nothing but the lock's own handle."""
-        self.closed = True
-        for connection in self._all:
+        """Leave all connections as they are for good: in the child of a fork, or when the file is another one by now."""
+        self.closed = self._abandoned = True
+        for connection in list(self._all):
             abandon(connection)
         if self._file_lock is not None:
             self._file_lock.forget()
+
+    def _writing_connection(self) -> apsw.Connection:
+        self._check_open()
+        if self._writer is None:
+            self._writer = self._open()
+        return self._writer
+
+    def _empty_pool_if_closed(self) -> None:
+        if self.closed:  # just now, by another thread: nobody else will empty the pool
+            self._empty_pool()
 
     def _empty_pool(self) -> None:
         while self._idle:
@@ -215,14 +221,15 @@ class Connections:
     def _discard(self, connection: apsw.Connection) -> None:
         with self._pool_lock:
             self._all.discard(connection)
-        connection.close()
+        if not self._abandoned:
+            connection.close()
 
     def _check_open(self) -> None:
         if self.closed:
-            raise StoreClosedError(f"cannot use event store '{self.target}': it was closed; open it again")
+            raise StoreClosedError(f"cannot use event store '{self._location.url}': it was closed; open it again")
 
     def _busy(self) -> StoreUnavailableError:
         return StoreUnavailableError(
-            f"cannot write to event store '{self.target}': still locked after {self._busy_timeout_s:g} s; "
+            f"cannot write to event store '{self._location.url}': still locked after {self._busy_timeout_s:g} s; "
             "try again, or raise busy_timeout_s"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import apsw
 
+from sonde.store.rows import fetch
+
 MAX_CACHED = 65_536
 
 
@@ -31,9 +33,9 @@ class NameWriter:
         """The integer of a storable name, made if need be."""
         number = self._fresh.get(name)
         if number is None:
-            rows = connection.execute("SELECT id FROM names WHERE name = ?", (name,)).fetchall()
+            rows = fetch(connection, "SELECT id FROM names WHERE name = ?", (name,))
             if not rows:
-                rows = connection.execute("INSERT INTO names (name) VALUES (?) RETURNING id", (name,)).fetchall()
+                rows = fetch(connection, "INSERT INTO names (name) VALUES (?) RETURNING id", (name,))
             number = int(rows[0][0])
             self._fresh[name] = number
         return number
@@ -60,7 +62,7 @@ class NameReader(dict[int, str]):
 
     def fetch(self, connection: apsw.Connection, number: int) -> str:
         """Look one up in the file. A number without a name (damage) reads as the empty string."""
-        rows = connection.execute(self._select, (number,)).fetchall()
+        rows = fetch(connection, self._select, (number,))
         name = str(rows[0][0]) if rows else ""
         if len(self) > MAX_CACHED:
             self.clear()

@@ -7,14 +7,13 @@ import re
 
 from sonde.errors import ConfigError
 from sonde.store.contract import EventStore
-from sonde.store.sqlite import Mode, SQLiteStore
+from sonde.store.location import Mode
+from sonde.store.sqlite import SQLiteStore
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 
 
-def open(  # noqa: A001 - sonde.store.open(path), like gzip.open(path)
-    url_or_path: str | os.PathLike[str], *, mode: Mode = "create", busy_timeout_s: float = 5.0
-) -> EventStore:
+def open(url_or_path: str | os.PathLike[str], *, mode: Mode = "create", busy_timeout_s: float = 5.0) -> EventStore:
     """Open the store at a path, ``sqlite:///path`` or ``":memory:"``.
 
     ``mode``: ``"create"`` reads and writes and makes what is missing, folders included; ``"rw"`` reads and writes what

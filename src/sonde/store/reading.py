@@ -11,6 +11,7 @@ from sonde.errors import StoreCorruptError
 from sonde.events import Position, RecordedEvent, decode_data
 from sonde.store.contract import StreamInfo
 from sonde.store.names import NameReader
+from sonde.store.rows import fetch
 
 _SELECT = "SELECT position, stream, version, type, time_ns, session, plan, task, writer, seq, ids, data FROM events"
 _LAST_POSITION = "SELECT ifnull(max(position), 0) FROM events"
@@ -43,24 +44,27 @@ class Reading:
         self, connection: apsw.Connection, stream_id: str, from_version: int, *, event_type: str | None, rows: int
     ) -> Page:
         """At most ``rows`` events of a stream from a version on, of one type if one is given."""
-        found = connection.execute(_STREAM, (stream_id,)).fetchall()
+        found = fetch(connection, _STREAM, (stream_id,))
         if not found:
             return [], None
         number = found[0][0]
         if event_type is None:
-            fetched = connection.execute(
-                f"{_SELECT} WHERE stream = ? AND version >= ? ORDER BY version LIMIT ?", (number, from_version, rows)
-            ).fetchall()
+            fetched = fetch(
+                connection,
+                f"{_SELECT} WHERE stream = ? AND version >= ? ORDER BY version LIMIT ?",
+                (number, from_version, rows),
+            )
             return self._events(connection, fetched), (fetched[-1][2] + 1 if len(fetched) == rows else None)
         # Bounded by versions rather than by hits: a rare type must not keep a read open for a whole stream.
         last = found[0][2]
         start = max(from_version, found[0][1])
         end = start + 16 * rows
-        fetched = connection.execute(
+        fetched = fetch(
+            connection,
             f"{_SELECT} WHERE stream = ?1 AND version >= ?2 AND version < ?3"
             " AND type = (SELECT id FROM names WHERE name = ?4) ORDER BY version",
             (number, start, end, event_type),
-        ).fetchall()
+        )
         return self._events(connection, fetched), (end if end <= last else None)
 
     def all_page(
@@ -78,12 +82,14 @@ class Reading:
         if after >= last:
             return [], None
         if types is None and stream_id is None:
-            fetched = connection.execute(
-                f"{_SELECT} WHERE position > ? AND position <= ? ORDER BY position LIMIT ?", (after, last, rows)
-            ).fetchall()
+            fetched = fetch(
+                connection,
+                f"{_SELECT} WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+                (after, last, rows),
+            )
             return self._events(connection, fetched), (fetched[-1][0] if len(fetched) == rows else None)
         # Bounded by positions rather than by hits, as above; where retention left a hole, the window starts behind it.
-        ((first,),) = connection.execute(_NEXT_POSITION, (after,)).fetchall()
+        ((first,),) = fetch(connection, _NEXT_POSITION, (after,))
         end = min(last, first + 16 * rows)
         where = " WHERE position >= ? AND position <= ?"
         values: list[int | str] = [first, end]
@@ -93,28 +99,28 @@ class Reading:
         if stream_id is not None:
             where += " AND +stream = (SELECT id FROM streams WHERE name = ?)"
             values.append(stream_id)
-        fetched = connection.execute(f"{_SELECT}{where} ORDER BY position", values).fetchall()
+        fetched = fetch(connection, f"{_SELECT}{where} ORDER BY position", values)
         return self._events(connection, fetched), (end if end < last else None)
 
     def last_position(self, connection: apsw.Connection) -> int:
         """Of the last event that is there, 0 if none is."""
-        return int(connection.execute(_LAST_POSITION).fetchall()[0][0])
+        return int(fetch(connection, _LAST_POSITION)[0][0])
 
     def head(self, connection: apsw.Connection, stream_id: str) -> int:
         """The version last given in a stream."""
-        rows = connection.execute(_STREAM, (stream_id,)).fetchall()
+        rows = fetch(connection, _STREAM, (stream_id,))
         return int(rows[0][2]) if rows else 0
 
     def streams(self, connection: apsw.Connection) -> list[StreamInfo]:
         """All streams, in the order in which they were made."""
         return [
             StreamInfo(name, first, last, first_ns, last_ns, Position(position))
-            for name, first, last, first_ns, last_ns, position in connection.execute(_STREAMS).fetchall()
+            for name, first, last, first_ns, last_ns, position in fetch(connection, _STREAMS)
         ]
 
     def count(self, connection: apsw.Connection) -> int:
         """How many events are there: exact, and cheap, since versions have no holes."""
-        return int(connection.execute(_COUNT).fetchall()[0][0])
+        return int(fetch(connection, _COUNT)[0][0])
 
     def _events(self, connection: apsw.Connection, rows: list[tuple]) -> list[RecordedEvent]:  # type: ignore[type-arg]
         names, streams = self._names, self._streams

@@ -15,6 +15,8 @@ from typing import Final
 
 import apsw
 
+from sonde.store.rows import fetch
+
 APPLICATION_ID: Final = 0x736F6E64  # "sond"
 SCHEMA_VERSION: Final = 1
 
@@ -91,8 +93,8 @@ class FileKind(Enum):
 
 def file_kind(connection: apsw.Connection) -> tuple[FileKind, int]:
     """What the file is, and its schema version. Reads only."""
-    (application_id,) = connection.execute("PRAGMA application_id").fetchall()[0]
-    (version,) = connection.execute("PRAGMA user_version").fetchall()[0]
+    (application_id,) = fetch(connection, "PRAGMA application_id")[0]
+    (version,) = fetch(connection, "PRAGMA user_version")[0]
     if application_id == APPLICATION_ID:
         return (FileKind.NEWER if version > SCHEMA_VERSION else FileKind.SONDE), version
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}

@@ -3,154 +3,387 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, Self
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self
 
 import apsw
 
-from sonde.errors import StoreClosedError
+from sonde.errors import StoreClosedError, StoreError
 from sonde.events import Event, Position, RecordedEvent
-from sonde.store import schema
-from sonde.store.connections import Connections, transaction
-from sonde.store.contract import AppendResult, Durability, Record, StreamInfo
+from sonde.store import copying, liveness, retention, schema, verification
+from sonde.store.attachment import Attachment
+from sonde.store.connections import transaction
+from sonde.store.contract import AppendResult, Durability, Liveness, Record, StoreHealth, StreamInfo
 from sonde.store.failures import Translation
+from sonde.store.following import follow
+from sonde.store.location import MEMORY, Mode
+from sonde.store.names import storable
 from sonde.store.reading import Page, Reading
-from sonde.store.writing import Writing
+from sonde.store.verification import Damage
 
-Mode = Literal["ro", "rw", "create"]
+# Pages of this size read fastest: larger ones make the garbage collector look at more rows.
+_PAGE_ROWS = 500
+_FIRST_PAGE_ROWS = 50
 
-_PAGE_ROWS = 1000
-_FIRST_PAGE_ROWS = 100
+_PageReader = Callable[[Attachment, apsw.Connection, int, int], Page]
+
+_stores: weakref.WeakSet[SQLiteStore] = weakref.WeakSet()
 
 
 class SQLiteStore:
-    """An event store in an SQLite file."""
+    """An event store in an SQLite file: a path (``~`` is expanded), or ``":memory:"``.
+
+    ``mode``: ``"create"`` reads and writes and makes what is missing, folders included; ``"rw"`` reads and writes what
+    must exist; ``"ro"`` never writes. A file that the Go original wrote is opened for reading only, whatever the mode.
+    ``busy_timeout_s`` bounds how long a call waits for other writers.
+
+    Thread-safe; usable by many processes at once, and after ``fork`` in both. Calls block on I/O. An acknowledged append
+    survives ``kill -9``; a power failure can take the last ones. Files are made with mode 0600, folders 0700.
+
+    Raises:
+        ConfigError: a path or mode that cannot work.
+        StoreNotFoundError, StoreFormatError, StoreSchemaError, StorePermissionError, StoreUnavailableError: as named.
+
+    >>> from sonde.events import Event
+    >>> with SQLiteStore(":memory:") as store:
+    ...     result = store.append("s-1", [Event("tool.started"), Event("tool.completed")])
+    ...     [(event.version, event.type) for event in store.read("s-1")]
+    [(1, 'tool.started'), (2, 'tool.completed')]
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, mode: Mode = "create", busy_timeout_s: float = 5.0) -> None:
-        path = os.fspath(path)
-        self._url = path if path == ":memory:" else os.path.abspath(os.path.expanduser(path))
+        self._path = os.fspath(path)
+        if self._path not in ("", MEMORY):
+            self._path = os.path.abspath(os.path.expanduser(self._path))  # the working folder may change
+        self._mode: Mode = mode
+        self._busy_timeout_s = busy_timeout_s
         self._closed = False
-        self._appending = Translation("append to", self._url)
-        self._reading_failures = Translation("read", self._url)
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        with Translation("open", self._url):
-            self._connections = Connections(self._url, flags=flags, writable=True, busy_timeout_s=busy_timeout_s)
-            with self._connections.exclusive() as connection:
-                schema.create(connection, on_disk=self._url != ":memory:")
-        self._reader = Reading(self._url)
-        self._writer = Writing(self._url)
-        self._writer_id = secrets.token_hex(8)
-        self._seq = 0
-        self._seq_lock = threading.Lock()
+        self._renewing = threading.Lock()
+        self._attachment = self._attach()
+        _stores.add(self)
 
     @property
     def url(self) -> str:
         """The absolute path, or ``":memory:"``."""
-        return self._url
+        return self._attachment.location.url
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the store can only be read: opened so, or a file of the original."""
+        return not self._attachment.location.writable
+
+    # --- writing -------------------------------------------------------------------------------------------------------
 
     def append_batch(self, records: Sequence[Record]) -> AppendResult:
-        """Write records, in order and in one transaction; streams may mix; known identities are skipped and counted."""
-        if not records:
-            return AppendResult(0, 0, Position.START, Durability.COMMIT, 0)
-        self._check_open()
-        return self._write(records, None)
+        """Write records, in order and in one transaction; streams may mix; known identities are skipped and counted.
+
+        Raises:
+            StoreUnavailableError: locked past ``busy_timeout_s``, disk full, I/O error; nothing was written, try again.
+        """
+        return self._write(self._attached(writing=True), records, None)
 
     def append(self, stream_id: str, events: Iterable[Event], *, expected_version: int | None = None) -> AppendResult:
-        """Write events to one stream, atomically, under the handle's own writer."""
-        events = list(events)
-        self._check_open()
-        with self._seq_lock:
-            first = self._seq + 1
-            # Taken for good, even if the write fails: an interrupt just behind the commit must not make the next events
-            # look like these.
-            self._seq += len(events)
-        records = [Record(stream_id, self._writer_id, seq, event) for seq, event in enumerate(events, first)]
-        return self._write(records, expected_version)
+        """Write events to one stream, atomically, under the handle's own writer.
 
-    def _write(self, records: Sequence[Record], expected_version: int | None) -> AppendResult:
+        ``expected_version`` is the version that the stream must have now: 0, it must not exist; ``None``, any.
+
+        Raises:
+            WrongExpectedVersionError: the stream is at another version; nothing was written.
+        """
+        given = list(events)
+        attachment = self._attached(writing=True)
+        first = attachment.numbered(len(given))
+        records = [Record(stream_id, attachment.writer_id, seq, event) for seq, event in enumerate(given, first)]
+        return self._write(attachment, records, expected_version)
+
+    def truncate(self, stream_id: str, before_version: int) -> int:
+        """Remove the events of a stream below a version, in short transactions; says how many. Space is given back."""
+        attachment = self._attached(writing=True)
+        removed = 0
+        done = False
+        while not done:
+            with attachment.writing("truncate") as connection, transaction(connection):
+                count, done = retention.remove_some(connection, stream_id, before_version)
+            removed += count
+        compact = removed == 0 or self.url == MEMORY
+        while not compact:
+            with attachment.writing("truncate") as connection:
+                compact = retention.give_back_some(connection)
+        return removed
+
+    def _write(self, attachment: Attachment, records: Sequence[Record], expected_version: int | None) -> AppendResult:
+        if not records:
+            return AppendResult(0, 0, Position.START, Durability.COMMIT, 0)
+        writer = attachment.writer
         committed = False
-        with self._appending, self._connections.exclusive() as connection:
+        with attachment.writing("append to") as connection:
             try:
                 with transaction(connection):
-                    result = self._writer.append(connection, records, expected_version)
+                    result = writer.append(connection, records, expected_version)
                 committed = True
             finally:
-                self._writer.names.settle(committed=committed)
+                writer.names.settle(committed=committed)
+        attachment.bell.ring()
         return result
+
+    # --- reading -------------------------------------------------------------------------------------------------------
 
     def read(self, stream_id: str, from_version: int = 0, *, limit: int | None = None) -> Iterator[RecordedEvent]:
         """The events of a stream from ``from_version`` (inclusive), lazily, in order of version."""
-        self._check_open()
 
-        def page(connection: apsw.Connection, start: int, rows: int) -> Page:
-            return self._reader.stream_page(connection, stream_id, start, event_type=None, rows=rows)
+        def page(attachment: Attachment, connection: apsw.Connection, start: int, rows: int) -> Page:
+            return attachment.reader.stream_page(connection, stream_id, start, event_type=None, rows=rows)
 
         return self._paged(page, from_version, limit)
 
     def read_by_type(self, stream_id: str, event_type: str) -> Iterator[RecordedEvent]:
         """The events of one type in a stream, lazily, in order of version."""
-        self._check_open()
+        wanted = str(event_type)
 
-        def page(connection: apsw.Connection, start: int, rows: int) -> Page:
-            return self._reader.stream_page(connection, stream_id, start, event_type=event_type, rows=rows)
+        def page(attachment: Attachment, connection: apsw.Connection, start: int, rows: int) -> Page:
+            return attachment.reader.stream_page(connection, stream_id, start, event_type=wanted, rows=rows)
 
         return self._paged(page, 0, None)
 
     def read_all(
         self, after: Position | None = None, *, types: Iterable[str] | None = None, limit: int | None = None
     ) -> Iterator[RecordedEvent]:
-        """The events of all streams after a position, lazily, in order of commit."""
-        self._check_open()
-        wanted = None if types is None else [str(kind) for kind in types]
+        """The events of all streams after a position (``None``: from the beginning), lazily, in order of commit.
 
-        def page(connection: apsw.Connection, start: int, rows: int) -> Page:
-            return self._reader.all_page(connection, start, types=wanted, rows=rows)
+        What is appended meanwhile is read too, if it comes before the end is reached.
+        """
+        wanted = _listed(types)
+
+        def page(attachment: Attachment, connection: apsw.Connection, start: int, rows: int) -> Page:
+            return attachment.reader.all_page(connection, start, types=wanted, rows=rows)
 
         return self._paged(page, 0 if after is None else after.value, limit)
 
-    def _paged(self, page, start: int, limit: int | None) -> Iterator[RecordedEvent]:  # type: ignore[no-untyped-def]
+    def follow(
+        self,
+        after: Position | None = None,
+        *,
+        types: Iterable[str] | None = None,
+        stream_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[RecordedEvent]:
+        """Events as they are committed, by any process: ``None``, from now on; ``Position.START``, everything, then live.
+
+        Each exactly once, at once from this handle and within some 50 ms from other processes. Ends when the store is
+        closed, or once nothing has come for ``timeout_s``.
+        """
+        wanted = _listed(types)
+        attachment = self._attached()
+        start = 0 if after is None else after.value
+        if after is None:
+            with attachment.reading() as connection:
+                start = attachment.reader.last_position(connection)
+
+        def look(position: int) -> tuple[list[RecordedEvent], int]:
+            attachment = self._attached()
+            with attachment.reading() as connection:
+                last = attachment.reader.last_position(connection)
+                if last <= position:
+                    return [], position
+                events, going = attachment.reader.all_page(
+                    connection, position, until=last, types=wanted, stream_id=stream_id, rows=_PAGE_ROWS
+                )
+            return events, last if going is None else going
+
+        return follow(look, start, bell=lambda: self._attachment.bell, timeout_s=timeout_s)
+
+    def streams(self) -> list[StreamInfo]:
+        """All streams, in the order in which they were made."""
+        attachment = self._attached()
+        with attachment.reading() as connection:
+            return attachment.reader.streams(connection)
+
+    def head(self, stream_id: str) -> int:
+        """The version of a stream's last event; 0 if there is no such stream."""
+        attachment = self._attached()
+        with attachment.reading() as connection:
+            return attachment.reader.head(connection, stream_id)
+
+    def _paged(self, page: _PageReader, start: int, limit: int | None) -> Iterator[RecordedEvent]:
+        self._check_open()  # at the call, not at the first step
+        return self._pages(page, start, limit)
+
+    def _pages(self, page: _PageReader, start: int, limit: int | None) -> Iterator[RecordedEvent]:
         left = limit
         rows = _FIRST_PAGE_ROWS
         going: int | None = start
         while going is not None and (left is None or left > 0):
-            if self._closed:
+            try:
+                attachment = self._attached()
+                with attachment.reading() as connection:
+                    events, going = page(attachment, connection, going, rows if left is None else min(rows, left))
+            except StoreClosedError:
                 return
-            rows_now = rows if left is None else min(rows, left)
-            with self._reading_failures, self._connections.reading() as connection:
-                events, going = page(connection, going, rows_now)
             if left is not None:
-                events = events[:left]
+                del events[left:]
                 left -= len(events)
             yield from events
             rows = _PAGE_ROWS
 
-    def streams(self) -> list[StreamInfo]:
-        """All streams, in the order in which they were made."""
-        self._check_open()
-        with self._reading_failures, self._connections.reading() as connection:
-            return self._reader.streams(connection)
+    # --- writers and their processes -----------------------------------------------------------------------------------
 
-    def head(self, stream_id: str) -> int:
-        """The version of a stream's last event; 0 if there is no such stream."""
-        self._check_open()
-        with self._reading_failures, self._connections.reading() as connection:
-            return self._reader.head(connection, stream_id)
+    def register_writer(self, writer_id: str) -> None:
+        """Declare that this process records as ``writer_id``, until ``release_writer`` or its death. Idempotent."""
+        self._register(self._attached(writing=True), writer_id)
+
+    def _register(self, attachment: Attachment, writer_id: str) -> None:
+        names = attachment.writer.names
+        committed = False
+        with attachment.writing("register a writer in") as connection:
+            if attachment.lock_files is not None:
+                attachment.lock_files.hold(writer_id)
+            try:
+                with transaction(connection):
+                    liveness.register(connection, names.intern(connection, storable(writer_id)))
+                committed = True
+            finally:
+                names.settle(committed=committed)
+
+    def release_writer(self, writer_id: str) -> None:
+        """Declare that the writer has ended in good order. Idempotent."""
+        attachment = self._attached(writing=True)
+        with attachment.writing("release a writer in") as connection:
+            with transaction(connection):
+                liveness.release(connection, writer_id)
+            if attachment.lock_files is not None:
+                attachment.lock_files.let_go(writer_id)
+
+    def liveness(self, writer_id: str) -> Liveness:
+        """Whether the process that records as ``writer_id`` is alive."""
+        attachment = self._attached()
+        if attachment.is_original:
+            return Liveness.UNKNOWN
+        with attachment.reading() as connection:
+            held = attachment.lock_files is not None and attachment.lock_files.is_held(writer_id)
+            return liveness.judge(connection, writer_id, held=held)
+
+    # --- the whole -----------------------------------------------------------------------------------------------------
+
+    def health(self) -> StoreHealth:
+        """Figures about the store. Cheap; :meth:`verify` reads everything."""
+        attachment = self._attached()
+        ok, detail, events, version = True, "", 0, 0
+        try:
+            with attachment.reading() as connection:
+                events = attachment.reader.count(connection)
+                version = schema.file_kind(connection)[1]
+        except StoreClosedError:
+            raise
+        except StoreError as error:
+            ok, detail = False, str(error)
+        if ok and attachment.is_original:
+            detail = "a file of the Go original, opened for reading only"
+        engine = f"SQLite {apsw.sqlite_lib_version()}"
+        return StoreHealth(self.url, ok, detail, version, events, _size(self.url), _size(f"{self.url}-wal"), engine)
+
+    def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Iterator[Damage]:
+        """Read everything and yield what is wrong: SQLite's structures, holes in versions, events that were altered.
+
+        ``progress`` is called with events read and events in all. A file of the original has no checksums: nothing.
+        """
+        attachment = self._attached()
+        if not isinstance(attachment.reader, Reading):
+            return iter(())
+        return verification.verify(attachment.reading, attachment.reader, progress)
+
+    def backup(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Copy the store, as it is now, into a file of its own, while others record. ``progress``: pages done, and in all.
+
+        Raises:
+            StoreError: the target exists and ``overwrite`` isn't given.
+        """
+        path = os.path.abspath(os.path.expanduser(target))
+        with Translation("back up", self.url), self._attached().connections.reading() as connection:
+            copying.copy(connection, path, overwrite=overwrite, progress=progress)
 
     def close(self) -> None:
-        """Close. Idempotent; iterators in flight end."""
-        if not self._closed:
-            self._closed = True
-            with Translation("close", self._url):
-                self._connections.close()
-
-    def _check_open(self) -> None:
+        """Close. Idempotent; iterators in flight end, and the handle's writers count as ended in good order."""
         if self._closed:
-            raise StoreClosedError(f"cannot use event store '{self._url}': it was closed; open it again")
+            return
+        attachment = self._attachment
+        inherited = attachment.pid != os.getpid()
+        if not inherited and attachment.lock_files is not None:
+            for writer_id in attachment.lock_files.held:
+                try:
+                    self.release_writer(writer_id)
+                except StoreError:  # the next look finds the lock gone, and judges by the process
+                    attachment.lock_files.let_go(writer_id)
+        self._closed = True
+        if inherited:
+            attachment.abandon()
+        else:
+            attachment.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    # --- what this process has open ------------------------------------------------------------------------------------
+
+    def _attach(self) -> Attachment:
+        return Attachment(self._path, self._mode, busy_timeout_s=self._busy_timeout_s)
+
+    def _attached(self, *, writing: bool = False) -> Attachment:
+        """What this process has open: anew in the child of a fork, and where the path names another file by now."""
+        self._check_open()
+        attachment = self._attachment
+        if attachment.pid == os.getpid() and (not writing or attachment.is_current()):
+            return attachment
+        with self._renewing:
+            if self._attachment is not attachment:  # another thread was faster
+                return self._attachment
+            fresh = self._attach()
+            writer_ids = []
+            if attachment.pid == fresh.pid and attachment.lock_files is not None:
+                writer_ids = attachment.lock_files.held
+            attachment.abandon()
+            self._attachment = fresh
+            for writer_id in writer_ids:
+                self._register(fresh, writer_id)
+            return fresh
+
+    def _after_fork(self) -> None:
+        # Locks that other threads held at the fork would be held for ever. The rest is left to the next call.
+        self._renewing = threading.Lock()
+        self._attachment.abandon()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"cannot use event store '{self.url}': it was closed; open it again")
+
+
+def _listed(types: Iterable[str] | None) -> list[str] | None:
+    if types is None:
+        return None
+    return [str(types)] if isinstance(types, str) else [str(kind) for kind in types]
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _after_fork_in_child() -> None:
+    for store in list(_stores):
+        store._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

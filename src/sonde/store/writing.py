@@ -13,6 +13,7 @@ from sonde.events import Event, Position, checksum, encode_data, sanitize
 from sonde.store import identities
 from sonde.store.contract import AppendResult, Durability, Record
 from sonde.store.names import NameWriter, storable
+from sonde.store.rows import fetch
 
 _COLUMNS = "position, stream, version, type, time_ns, session, plan, task, writer, seq, checksum, ids, data"
 _WIDTH = 13
@@ -61,7 +62,10 @@ def packed_ids(event: Event) -> bytes | str | None:
 
 def _fitting(number: object) -> int:
     """A number that 64 bits hold: the nearest."""
-    return min(max(int(number), _INT64_MIN), _INT64_MAX) if isinstance(number, int | float) and number == number else 0
+    try:
+        return min(max(int(number), _INT64_MIN), _INT64_MAX)  # type: ignore[call-overload, no-any-return]
+    except (TypeError, ValueError, OverflowError):  # no number, NaN, infinity
+        return 0
 
 
 def storable_event(event: Event) -> Event:
@@ -94,7 +98,7 @@ def _is_storable(record: Record) -> bool:
     )
     if type(event.time_ns) is not int or not _INT64_MIN <= event.time_ns <= _INT64_MAX:
         return False
-    return all(isinstance(text, str) and storable(text) == text for text in texts)
+    return all(storable(text) == text for text in texts)
 
 
 def _storable_record(record: Record) -> Record:
@@ -129,7 +133,7 @@ class Writing:
         if expected_version is not None and records:
             self._expect(connection, records[0].stream_id, expected_version)
         known = self._known(connection, records)
-        ((position,),) = connection.execute(_LAST_POSITION).fetchall()
+        ((position,),) = fetch(connection, _LAST_POSITION)
         first_position = position
         duplicates = 0
         row_values: list[Any] = []
@@ -242,14 +246,14 @@ class Writing:
         return given if any_known else None
 
     def _head(self, connection: apsw.Connection, stream_id: str) -> _Head:
-        rows = connection.execute(_STREAM, (stream_id,)).fetchall()
+        rows = fetch(connection, _STREAM, (stream_id,))
         if rows:
             return _Head(*rows[0])
-        ((number,),) = connection.execute(_NEW_STREAM, (stream_id,)).fetchall()
+        ((number,),) = fetch(connection, _NEW_STREAM, (stream_id,))
         return _Head(number, 0)
 
     def _expect(self, connection: apsw.Connection, stream_id: str, expected_version: int) -> None:
-        rows = connection.execute(_STREAM, (stream_id,)).fetchall()
+        rows = fetch(connection, _STREAM, (stream_id,))
         version = rows[0][1] if rows else 0
         if version != expected_version:
             raise WrongExpectedVersionError(

@@ -1,0 +1,190 @@
+"""Liveness: whether the process behind a writer still records.
+
+A writer that registers holds a ``flock`` on a file of its own; the kernel lets go of it when the process dies, however it
+dies. What the file cannot tell (it was removed, the file system has no locks), boot id, pid and the process's start time
+do. A ``flock`` belongs to an open file, not to a process as POSIX locks do: so the recording process can look at its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import time
+from contextlib import suppress
+
+import apsw
+
+from sonde.errors import StoreUnavailableError
+from sonde.store.contract import Liveness
+from sonde.store.location import make_folder
+from sonde.store.names import storable
+from sonde.store.rows import fetch
+
+try:
+    import fcntl
+except ImportError:  # Windows: boot id and pid have to do
+    _HAS_FLOCK = False
+else:
+    _HAS_FLOCK = True
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,100}")
+_GRACE_S = 1.0
+
+_REGISTER = """INSERT INTO writers (writer, host, boot, pid, process_start, registered_ns) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET host = excluded.host, boot = excluded.boot, pid = excluded.pid,
+    process_start = excluded.process_start, registered_ns = excluded.registered_ns, released_ns = NULL"""
+_RELEASE = (
+    "UPDATE writers SET released_ns = ? WHERE released_ns IS NULL AND writer = (SELECT id FROM names WHERE name = ?)"
+)
+_SELECT = """SELECT host, boot, pid, process_start, released_ns FROM writers
+    WHERE writer = (SELECT id FROM names WHERE name = ?)"""
+
+
+def boot_id() -> str | None:
+    """What tells one boot of this machine from another; ``None`` where the system has no such thing."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def process_start(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; ``None`` if there is none, or no ``/proc``."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name, in parentheses, may hold blanks and parentheses itself; 20 fields lie between it and the time.
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def register(connection: apsw.Connection, writer: int) -> None:
+    """Record who this process is. Inside the caller's transaction."""
+    pid = os.getpid()
+    connection.execute(_REGISTER, (writer, socket.gethostname(), boot_id(), pid, process_start(pid), time.time_ns()))
+
+
+def release(connection: apsw.Connection, writer_id: str) -> None:
+    """Record that the writer ended in order. Inside the caller's transaction."""
+    connection.execute(_RELEASE, (time.time_ns(), storable(writer_id)))
+
+
+def judge(connection: apsw.Connection, writer_id: str, *, held: bool) -> Liveness:
+    """The verdict, from what the store says and whether the writer's file is locked."""
+    rows = fetch(connection, _SELECT, (storable(writer_id),))
+    if not rows:
+        return Liveness.UNKNOWN
+    host, boot, pid, started, released_ns = rows[0]
+    if released_ns is not None:
+        return Liveness.DEAD
+    if held:
+        return Liveness.ALIVE
+    if host != socket.gethostname():
+        return Liveness.UNKNOWN
+    if boot is None or started is None:  # no /proc there: a pid alone may be another process's by now
+        return Liveness.UNKNOWN
+    return Liveness.ALIVE if boot == boot_id() and process_start(int(pid)) == started else Liveness.DEAD
+
+
+class LockFiles:
+    """The lock files of one process's writers, in a folder beside the store. Used under the store's write lock."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._handles: dict[str, int] = {}
+
+    @property
+    def held(self) -> list[str]:
+        """The writers that this process holds."""
+        return list(self._handles)
+
+    def hold(self, writer_id: str) -> None:
+        """Lock the writer's file until it is let go or the process ends.
+
+        Raises:
+            StoreUnavailableError: another process holds it, or the file can't be made.
+        """
+        if writer_id in self._handles or not _HAS_FLOCK:
+            self._handles.setdefault(writer_id, -1)
+            return
+        path = self._path(writer_id)
+        give_up_s = time.monotonic() + _GRACE_S
+        while True:
+            try:
+                make_folder(self._folder)
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:  # another process just removed the empty folder
+                if time.monotonic() < give_up_s:
+                    continue
+                raise self._refusal(writer_id, "its folder keeps being removed") from None
+            except OSError as error:
+                raise self._refusal(writer_id, str(error.strerror)) from error
+            try:
+                os.fchmod(handle, 0o600)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(handle).st_nlink:
+                    self._handles[writer_id] = handle
+                    return
+                os.close(handle)  # another process removed the file between open and lock
+                continue
+            except BlockingIOError:
+                os.close(handle)
+            except OSError:  # no locks on this file system: pid and start time have to do
+                self._handles[writer_id] = handle
+                return
+            if time.monotonic() >= give_up_s:  # who merely looks lets go at once
+                raise self._refusal(writer_id, "another process records under this name")
+            time.sleep(0.005)
+
+    def let_go(self, writer_id: str) -> None:
+        """Unlock and remove the writer's file, and the folder if it was the last. Idempotent."""
+        handle = self._handles.pop(writer_id, None)
+        if handle is None:
+            return
+        if handle >= 0:
+            # Removed while locked: nobody takes a file for a free one that is about to go.
+            with suppress(OSError):
+                os.unlink(self._path(writer_id))
+            os.close(handle)
+        with suppress(OSError):  # not empty: other writers
+            os.rmdir(self._folder)
+
+    def is_held(self, writer_id: str) -> bool:
+        """Whether any process, this one included, holds the writer's file. A shared lock: lookers don't see each other."""
+        if not _HAS_FLOCK:
+            return False
+        try:
+            handle = os.open(self._path(writer_id), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(handle)
+        return False
+
+    def forget(self) -> None:
+        """In a forked child: close the inherited handles, so that the parent's death frees its locks."""
+        for handle in self._handles.values():
+            if handle >= 0:
+                os.close(handle)
+        self._handles = {}
+
+    def _path(self, writer_id: str) -> str:
+        name = (
+            writer_id if _PLAIN.fullmatch(writer_id) else f".{hashlib.sha256(storable(writer_id).encode()).hexdigest()}"
+        )
+        return os.path.join(self._folder, name)
+
+    def _refusal(self, writer_id: str, why: str) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"cannot register writer {writer_id[:80]!r} in '{self._folder}': {why}; use a new writer id, and check the "
+            "folder"
+        )

@@ -1,0 +1,230 @@
+"""Location: from a path to a file that may be opened, how it may be opened, or the error that says why not.
+
+Nothing here opens the file itself except to create it: closing any handle on a database drops the POSIX locks that this
+process holds on it through SQLite. What the file is, SQLite is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from typing import Literal, NamedTuple
+from urllib.parse import quote
+
+import apsw
+
+from sonde.errors import (
+    ConfigError,
+    StoreFormatError,
+    StoreNotFoundError,
+    StorePermissionError,
+    StoreSchemaError,
+    StoreUnavailableError,
+)
+from sonde.store import schema
+from sonde.store.schema import FileKind
+
+Mode = Literal["ro", "rw", "create"]
+MODES = ("ro", "rw", "create")
+MEMORY = ":memory:"
+
+_READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+_WRITE = apsw.SQLITE_OPEN_READWRITE
+
+
+class Location(NamedTuple):
+    """How to open a store."""
+
+    url: str
+    """The absolute path, or ``:memory:``."""
+    target: str
+    """What SQLite is given: the path or a URI."""
+    flags: int
+    kind: FileKind
+    writable: bool
+    private_folder: str | None = None
+    """Of a copy that is removed when the store closes."""
+
+
+def locate(path: str | os.PathLike[str], mode: Mode) -> Location:
+    """Find out how to open ``path``; make the file and its folders if ``mode`` is ``"create"``."""
+    if mode not in MODES:
+        raise ConfigError(f"cannot open event store: mode {mode!r}; expected 'ro', 'rw' or 'create'")
+    text = os.fspath(path)
+    if text == MEMORY:
+        if mode != "create":
+            raise ConfigError(
+                f"cannot open event store ':memory:': mode {mode!r}; expected 'create', nothing is there yet"
+            )
+        return Location(MEMORY, MEMORY, _WRITE | apsw.SQLITE_OPEN_CREATE, FileKind.EMPTY, writable=True)
+    if not text or "\0" in text:
+        raise ConfigError(f"cannot open event store {text!r}: expected the path of a file or ':memory:'")
+    url = os.path.abspath(os.path.expanduser(text))
+    _check_file(url, mode)
+    kind, version = _sniffed(url)
+    may_write = os.access(url, os.W_OK) and os.access(os.path.dirname(url), os.W_OK | os.X_OK)
+    if kind is FileKind.NEWER:
+        raise StoreSchemaError(
+            f"cannot open event store '{url}': schema {version}, this release supports up to {schema.SCHEMA_VERSION}; "
+            "upgrade sonde or pass another --db"
+        )
+    if kind is FileKind.FOREIGN:
+        raise StoreFormatError(
+            f"cannot open event store '{url}': an SQLite database of another program; expected a file that sonde wrote; "
+            "pass another path"
+        )
+    if kind is FileKind.ORIGINAL:
+        return _original(url)
+    if mode == "ro":
+        if kind is FileKind.EMPTY:
+            raise StoreNotFoundError(
+                f"cannot open event store '{url}': the file is empty; record something into it first"
+            )
+        return _reading(url, kind, may_write=may_write)
+    if not may_write:
+        what = "its folder" if os.access(url, os.W_OK) else "the file"
+        raise StorePermissionError(
+            f"cannot open event store '{url}': no permission to write {what}; change its mode, or open it with mode='ro'"
+        )
+    return Location(url, url, _WRITE, kind, writable=True)
+
+
+def immutable_uri(path: str) -> str:
+    """What makes SQLite read a file without locks and without files beside it."""
+    return f"file:{quote(path)}?immutable=1"
+
+
+def _check_file(url: str, mode: Mode) -> None:
+    try:
+        found = os.stat(url)
+    except FileNotFoundError:
+        if mode != "create":
+            raise StoreNotFoundError(
+                f"cannot open event store '{url}': no such file; expected one that sonde recorded; pass another path"
+            ) from None
+        _create_file(url)
+        return
+    except PermissionError:
+        raise StorePermissionError(
+            f"cannot open event store '{url}': no permission to enter its folder; change the folder's mode"
+        ) from None
+    except OSError as error:
+        raise StoreUnavailableError(f"cannot open event store '{url}': {error.strerror}; check the path") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise StoreFormatError(f"cannot open event store '{url}': it is a folder; pass the path of a file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreFormatError(f"cannot open event store '{url}': it is no regular file; pass another path")
+    if not os.access(url, os.R_OK):
+        raise StorePermissionError(f"cannot open event store '{url}': no permission to read the file; change its mode")
+
+
+def _create_file(url: str) -> None:
+    try:
+        make_folder(os.path.dirname(url))
+        # Made here and not by SQLite, which would make it 0644; its -wal and -shm take the mode of the file.
+        handle = os.open(url, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        if not os.path.exists(os.path.dirname(url)) or os.path.isdir(os.path.dirname(url)):
+            return  # another process was faster
+        raise StoreUnavailableError(
+            f"cannot open event store '{url}': a part of its folder's path is a file; pass another path"
+        ) from None
+    except PermissionError:
+        raise StorePermissionError(
+            f"cannot open event store '{url}': no permission to create it there; change the folder's mode, or pass "
+            "another path"
+        ) from None
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"cannot open event store '{url}': {error.strerror}; check the path and the disk"
+        ) from error
+    try:
+        os.fchmod(handle, 0o600)  # whatever the umask took away
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder and all missing above it, each of mode 0700."""
+    if not os.path.isdir(folder):
+        make_folder(os.path.dirname(folder))
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(folder):
+                raise
+
+
+def _is_pending(url: str) -> bool:
+    """Whether a log beside the file holds content that the file doesn't."""
+    return any(_size(url + suffix) > 0 for suffix in ("-wal", "-journal"))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _sniffed(url: str) -> tuple[FileKind, int]:
+    """What the file is, by a look that leaves nothing behind."""
+    kind, version = _kind_of(immutable_uri(url), _READ)
+    if kind is FileKind.EMPTY and _is_pending(url):
+        return _kind_of(f"file:{quote(url)}?mode=ro", _READ)  # a young store: all in its log yet
+    return kind, version
+
+
+def _kind_of(target: str, flags: int) -> tuple[FileKind, int]:
+    connection = apsw.Connection(target, flags=flags)
+    try:
+        connection.set_busy_timeout(1000)
+        return schema.file_kind(connection)
+    finally:
+        connection.close()
+
+
+def _reading(url: str, kind: FileKind, *, may_write: bool) -> Location:
+    if may_write:
+        # A connection that could write but doesn't (query_only): a truly read-only one leaves its -wal and -shm behind.
+        return Location(url, url, _WRITE, kind, writable=False)
+    if not _is_pending(url):
+        return Location(url, immutable_uri(url), _READ, kind, writable=False)
+    target = f"file:{quote(url)}?mode=ro"
+    try:
+        _kind_of(target, _READ)
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        raise StorePermissionError(
+            f"cannot open event store '{url}': it has a write-ahead log, which only who may write to the folder can read; "
+            "change the folder's mode, or copy the file with its -wal elsewhere"
+        ) from None
+    return Location(url, target, _READ, kind, writable=False)
+
+
+def _original(url: str) -> Location:
+    """The original's files are never touched. Content in a log is read from a copy."""
+    if not _is_pending(url):
+        return Location(url, immutable_uri(url), _READ, FileKind.ORIGINAL, writable=False)
+    folder = tempfile.mkdtemp(prefix="sonde-")
+    copy = os.path.join(folder, "copy.db")
+    try:
+        if os.path.exists(url + "-shm"):  # perhaps in use: its locks make the copy consistent, and the files are there
+            source = apsw.Connection(f"file:{quote(url)}?mode=ro", flags=_READ)
+            target = apsw.Connection(copy)
+            try:
+                source.set_busy_timeout(5000)
+                with target.backup("main", source, "main") as backup:
+                    backup.step()
+            finally:
+                target.close()
+                source.close()
+        else:
+            for suffix in ("", "-wal", "-journal"):
+                if os.path.exists(url + suffix):
+                    shutil.copyfile(url + suffix, copy + suffix)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Location(url, copy, _WRITE, FileKind.ORIGINAL, writable=False, private_folder=folder)
