@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         Subscription,
         SubscriptionStats,
     )
-    from sonde.instrument import ContentCapture, Operation
+    from sonde.instrument import ContentCapture, FilePrices, GenaiPrices, NoPrices, Operation, PriceTable
     from sonde.persister import (
         DEFAULT_PERSIST_BATCH_SIZE,
         DEFAULT_PERSIST_FLUSH_INTERVAL_S,
@@ -74,16 +74,20 @@ _HOMES = {
     "EventError": "errors",
     "EventStore": "store",
     "EventType": "events",
+    "FilePrices": "instrument",
     "FlushReport": "persister",
+    "GenaiPrices": "instrument",
     "Hub": "hub",
     "HubConfig": "hub",
     "HubStats": "hub",
     "ManualClock": "clock",
     "MissingExtraError": "errors",
+    "NoPrices": "instrument",
     "NoRedactor": "redaction",
     "Operation": "instrument",
     "Persister": "persister",
     "Position": "events",
+    "PriceTable": "instrument",
     "PublishedEvent": "events",
     "Record": "store",
     "RecordedEvent": "events",
