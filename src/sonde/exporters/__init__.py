@@ -1,6 +1,8 @@
 """Exporters: events out into files that other tools read.
 
-Each format is a module with one function: ``write(events, out, *, overwrite, redactor, progress) -> int``.
+Each format is a module with one function: ``write(events, out, *, overwrite, redactor, progress) -> int``. Like every
+door, they redact: with :class:`~sonde.redaction.SecretRedactor`, unless another redactor is given, such as
+:class:`~sonde.redaction.NoRedactor`.
 """
 
 from collections.abc import Callable

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sonde.events import Event
-from sonde.exporters.batch import Progress, Redactor, batches
+from sonde.exporters.batch import Progress, batches
 from sonde.exporters.destination import Out, open_destination
+from sonde.redaction import Redactor
 
 _BATCH = 1_000
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from sonde.errors import MissingExtraError
 from sonde.events import RecordedEvent, encode_data, sanitize
-from sonde.exporters.batch import Progress, Redactor, batches
+from sonde.exporters.batch import Progress, batches
 from sonde.exporters.destination import Out, open_destination
 from sonde.exporters.table import COLUMNS
+from sonde.redaction import Redactor
 
 ROW_GROUP = 20_000
 """Events in a row group: what is in memory at once."""

@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterable
 
 from sonde.events import RecordedEvent, encode_data, format_timestamp, sanitize
-from sonde.exporters.batch import Progress, Redactor, batches
+from sonde.exporters.batch import Progress, batches
 from sonde.exporters.destination import Out, open_destination
+from sonde.redaction import Redactor
 
 COLUMNS = (
     "id",
