@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
-from threading import current_thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +24,7 @@ from sonde.errors import (
 from sonde.events import Event, EventType, PublishedEvent
 from sonde.failures import FailureLog
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Bell, Chunk, Hub, Missed, Overflow, require_positive
+from sonde.hub.thread import LazyThread
 from sonde.persister.preparation import Complete, Preparation, Redactor
 from sonde.persister.report import FlushReport
 from sonde.store import EventStore, Record
@@ -104,7 +104,7 @@ class Persister:
 
     def _begin(self) -> None:
         """A fresh start, here and in a forked child: nothing written, no thread, its own writer."""
-        self._thread_tokens: list[None] = [None]
+        self._thread = LazyThread("sonde-persister", self._run)
         self._turn_lock = allocate_lock()
         self._registered = ""
         self._next_own_seq = count(1).__next__
@@ -115,22 +115,11 @@ class Persister:
         self._stop_at_s: float | None = None
         self._ended = False
         self._waiters: deque[tuple[int, Any]] = deque()
-        self._subscription.bell = _StartingBell(self._start_thread)
+        self._subscription.bell = _StartingBell(self._thread)
 
     # -- the persister's thread ------------------------------------------------------------------------------------------
 
-    def _start_thread(self) -> None:
-        try:
-            self._thread_tokens.pop()
-        except IndexError:
-            return
-        try:
-            start_new_thread(self._run, ())
-        except RuntimeError:  # no thread to be had now, as at interpreter shutdown; flush and stop write by themselves
-            self._thread_tokens.append(None)
-
     def _run(self) -> None:
-        current_thread().name = "sonde-persister"
         subscription = self._subscription
         while not self._ended:
             try:
@@ -283,10 +272,10 @@ class Persister:
         self._subscription.bell.ring()
         self._wait_for(None, deadline_s + 2 * _STEP_S)  # a little longer, for the thread to say what it gave up
         self._stopped = report = self.report()
-        if self._ended:
+        if self._ended and self._registered:
             self._store.release_writer(self._registered)
         if not report.complete:
-            self.failures.add("stop", f"persister stopped before all was written: {report}")
+            self.failures.add("stop", f"not everything that was published is in {self._store.url}: {report}")
         return report
 
     def _wait_for(self, released: int | None, deadline_s: float | None) -> None:
@@ -299,13 +288,13 @@ class Persister:
             while not self._is_reached(released):
                 if deadline_s is not None and time.monotonic() >= deadline_s:
                     return
-                if self._thread_tokens:
-                    self._start_thread()
-                    if self._thread_tokens:
-                        self._take_turn()
-                        continue
                 self._subscription.bell.ring()
-                lock.acquire(timeout=_STEP_S if deadline_s is None else max(0.0, min(_STEP_S, deadline_s - time.monotonic())))
+                if self._thread.is_wanting:  # no thread to be had, as at interpreter shutdown: write here
+                    self._take_turn()
+                    continue
+                step_s = _STEP_S if deadline_s is None else max(0.0, min(_STEP_S, deadline_s - time.monotonic()))
+                if not lock.acquire(timeout=step_s):
+                    self._thread.revive()
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
@@ -349,14 +338,15 @@ class Persister:
 class _StartingBell(Bell):
     """A bell whose first ring starts the thread that it is to wake: here, and in each forked child that publishes."""
 
-    __slots__ = ("_start",)
+    __slots__ = ("_thread",)
 
-    def __init__(self, start: Callable[[], None]) -> None:
+    def __init__(self, thread: LazyThread) -> None:
         super().__init__()
-        self._start = start
+        self._thread = thread
 
     def ring(self) -> None:
-        self._start()
+        if self._thread.is_wanting:
+            self._thread.start()
         super().ring()
 
 
