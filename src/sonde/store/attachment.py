@@ -53,8 +53,8 @@ class Attachment:
     def numbered(self, count: int) -> int:
         """The first of ``count`` sequence numbers of the handle's own writer.
 
-        Taken for good, even if the write fails: an interrupt just behind a commit must not make the next events look like
-        those that are stored.
+        Taken for good, even if the write fails: an interrupt just behind a commit must not make the next events look
+        like those that are stored.
         """
         with self._seq_lock:
             first = self._seq + 1

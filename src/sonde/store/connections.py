@@ -194,7 +194,7 @@ class Connections:
                 self._file_lock.remove()
 
     def abandon(self) -> None:
-        """Leave all connections as they are for good: in the child of a fork, or when the file is another one by now."""
+        """Leave all connections as they are for good: in the child of a fork, or when the file is another by now."""
         self.closed = self._abandoned = True
         for connection in list(self._all):
             abandon(connection)

@@ -39,8 +39,8 @@ class Record(NamedTuple):
 class AppendResult(NamedTuple):
     """What an append did.
 
-    ``first_version`` and ``last_version`` are those given in the stream (of the last record's stream where streams mix),
-    both 0 if nothing was written. ``position`` is that of the last event written, or ``Position.START``.
+    ``first_version`` and ``last_version`` are those given in the stream (of the last record's stream where streams
+    mix), both 0 if nothing was written. ``position`` is that of the last event written, or ``Position.START``.
     ``duplicates`` counts the records that the store knew already and skipped.
     """
 
@@ -79,8 +79,8 @@ class StoreHealth(NamedTuple):
 class EventStore(Protocol):
     """An append-only store of events in streams.
 
-    Thread-safe. ``append*`` and the reads block on I/O; ``follow`` blocks until there is more. After ``close`` every call
-    raises :class:`~sonde.errors.StoreClosedError`.
+    Thread-safe. ``append*`` and the reads block on I/O; ``follow`` blocks until there is more. After ``close`` every
+    call raises :class:`~sonde.errors.StoreClosedError`.
     """
 
     @property
@@ -121,9 +121,10 @@ class EventStore(Protocol):
         stream_id: str | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[RecordedEvent]:
-        """Events as they are committed, by any process: ``None``, from now on; ``Position.START``, everything, then live.
+        """Events as they are committed, by any process.
 
-        Ends when the store is closed, or once nothing has come for ``timeout_s``.
+        ``None``: from now on; ``Position.START``: everything, then live. Ends when the store is closed, or once nothing
+        has come for ``timeout_s``.
         """
         ...
 

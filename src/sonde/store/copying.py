@@ -36,7 +36,8 @@ def copy(
         _finish(partial, target, overwrite=overwrite)
     except PermissionError:
         raise StorePermissionError(
-            f"cannot back up to '{target}': no permission to write there; change the folder's mode, or pass another path"
+            f"cannot back up to '{target}': no permission to write there; change the folder's mode, or pass another "
+            "path"
         ) from None
     except FileExistsError:
         raise StoreError(f"cannot back up to '{target}': it exists; pass another path, or overwrite=True") from None

@@ -54,7 +54,7 @@ def remember(connection: apsw.Connection, writer: int, numbers: set[int]) -> set
         apart = [run for index, run in enumerate(pending) if index not in touched]
         if apart:
             connection.execute(_ADD_ALL, (writer, json.dumps(apart)))
-        # Runs of one call are never adjacent to each other: what touched nothing before touches nothing that is put now.
+        # Runs of one call are never adjacent to each other: what touched nothing before touches nothing put now.
         pending = [pending[index] for index in sorted(touched)]
     known: set[int] = set()
     for run in pending:

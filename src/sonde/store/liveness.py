@@ -1,8 +1,9 @@
 """Liveness: whether the process behind a writer still records.
 
-A writer that registers holds a ``flock`` on a file of its own; the kernel lets go of it when the process dies, however it
-dies. What the file cannot tell (it was removed, the file system has no locks), boot id, pid and the process's start time
-do. A ``flock`` belongs to an open file, not to a process as POSIX locks do: so the recording process can look at its own.
+A writer that registers holds a ``flock`` on a file of its own; the kernel lets go of it when the process dies, however
+it dies. What the file cannot tell (it was removed, the file system has no locks), boot id, pid and the process's start
+time do. A ``flock`` belongs to an open file, not to a process as POSIX locks do: the recording process can look at its
+own.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class LockFiles:
             os.rmdir(self._folder)
 
     def is_held(self, writer_id: str) -> bool:
-        """Whether any process, this one included, holds the writer's file. A shared lock: lookers don't see each other."""
+        """Whether any process, this one included, holds the writer's file. Its shared lock is none to others who look."""
         if not _HAS_FLOCK:
             return False
         try:

@@ -72,8 +72,8 @@ def locate(path: str | os.PathLike[str], mode: Mode) -> Location:
         )
     if kind is FileKind.FOREIGN:
         raise StoreFormatError(
-            f"cannot open event store '{url}': an SQLite database of another program; expected a file that sonde wrote; "
-            "pass another path"
+            f"cannot open event store '{url}': an SQLite database of another program; expected a file that sonde "
+            "wrote; pass another path"
         )
     if kind is FileKind.ORIGINAL:
         return _original(url)
@@ -86,7 +86,8 @@ def locate(path: str | os.PathLike[str], mode: Mode) -> Location:
     if not may_write:
         what = "its folder" if os.access(url, os.W_OK) else "the file"
         raise StorePermissionError(
-            f"cannot open event store '{url}': no permission to write {what}; change its mode, or open it with mode='ro'"
+            f"cannot open event store '{url}': no permission to write {what}; change its mode, or open it "
+            "with mode='ro'"
         )
     return Location(url, url, _WRITE, kind, writable=True)
 
@@ -197,8 +198,8 @@ def _reading(url: str, kind: FileKind, *, may_write: bool) -> Location:
         _kind_of(target, _READ)
     except (apsw.CantOpenError, apsw.ReadOnlyError):
         raise StorePermissionError(
-            f"cannot open event store '{url}': it has a write-ahead log, which only who may write to the folder can read; "
-            "change the folder's mode, or copy the file with its -wal elsewhere"
+            f"cannot open event store '{url}': it has a write-ahead log, which only who may write to the folder can "
+            "read; change the folder's mode, or copy the file with its -wal elsewhere"
         ) from None
     return Location(url, target, _READ, kind, writable=False)
 

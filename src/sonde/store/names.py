@@ -21,8 +21,8 @@ def storable(name: object) -> str:
 class NameWriter:
     """Gives names their integers, inside the caller's transaction. Not thread-safe: used under the write lock.
 
-    What a transaction adds enters the cache only by :meth:`settle`, when it is committed: SQLite gives the integers of a
-    transaction that was rolled back to other names.
+    What a transaction adds enters the cache only by :meth:`settle`, when it is committed: SQLite gives the integers of
+    a transaction that was rolled back to other names.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class NameWriter:
 
 
 class NameReader(dict[int, str]):
-    """Integer to name: a dict for the hot loop; :meth:`fetch` fills it for what a page of rows brought. Names never change.
+    """Integer to name: a dict for the hot loop, which :meth:`fetch` fills. Names never change.
 
     Thread-safe in that two threads at worst fetch the same name.
     """

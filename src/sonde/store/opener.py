@@ -32,7 +32,8 @@ def open(url_or_path: str | os.PathLike[str], *, mode: Mode = "create", busy_tim
     if match is not None:
         if match[1].lower() != "sqlite":
             raise ConfigError(
-                f"cannot open event store '{match[1]}://…': unknown scheme; expected a path, sqlite:///path or ':memory:'"
+                f"cannot open event store '{match[1]}://…': unknown scheme; expected a path, sqlite:///path or "
+                "':memory:'"
             )
         path = match[2].removeprefix("/") if match[2] == "/:memory:" else match[2]
     return SQLiteStore(path, mode=mode, busy_timeout_s=busy_timeout_s)

@@ -26,7 +26,7 @@ _STREAMS = """SELECT s.stream_id, s.first, s.last, a.timestamp, z.timestamp, s.l
 
 
 class OriginalReading:
-    """Reads the original's table as :class:`~sonde.store.reading.Reading` reads sonde's. An event's position is its id."""
+    """Reads the original's table as :class:`~sonde.store.reading.Reading` reads sonde's. A position is a row's id."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -88,20 +88,10 @@ class OriginalReading:
         return int(fetch(connection, "SELECT count(*) FROM main.telemetry_events")[0][0])
 
     def _events(self, rows: list[Any]) -> list[RecordedEvent]:
-        return [self._event(*row) for row in rows]
+        return [self._event(row) for row in rows]
 
-    def _event(
-        self,
-        number: int,
-        stream_id: str,
-        event_type: str,
-        version: int,
-        session_id: str,
-        plan_id: str,
-        task_id: str,
-        data: str,
-        timestamp: str,
-    ) -> RecordedEvent:
+    def _event(self, row: tuple[Any, ...]) -> RecordedEvent:
+        number, stream_id, event_type, version, session_id, plan_id, task_id, data, timestamp = row
         try:
             return RecordedEvent(
                 event_type,

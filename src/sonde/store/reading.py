@@ -16,7 +16,8 @@ from sonde.store.rows import fetch
 _SELECT = "SELECT position, stream, version, type, time_ns, session, plan, task, writer, seq, ids, data FROM events"
 _LAST_POSITION = "SELECT ifnull(max(position), 0) FROM events"
 _NEXT_POSITION = "SELECT ifnull(min(position), 0) FROM events WHERE position > ?"
-_STREAM = """SELECT id, first_version, max(first_version - 1, ifnull((SELECT max(version) FROM events WHERE stream = id), 0))
+_STREAM = """SELECT id, first_version,
+        max(first_version - 1, ifnull((SELECT max(version) FROM events WHERE stream = id), 0))
     FROM streams WHERE name = ?"""
 _STREAMS = """SELECT s.name, ifnull(a.version, 0), max(s.first_version - 1, ifnull(z.version, 0)),
         ifnull(a.time_ns, 0), ifnull(z.time_ns, 0), ifnull(z.position, 0)

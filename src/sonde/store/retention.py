@@ -9,7 +9,8 @@ from sonde.store.rows import fetch
 ROWS_PER_TRANSACTION = 5_000
 _PAGES_PER_TRANSACTION = 1_000
 
-_STREAM = """SELECT id, first_version, max(first_version - 1, ifnull((SELECT max(version) FROM events WHERE stream = id), 0))
+_STREAM = """SELECT id, first_version,
+        max(first_version - 1, ifnull((SELECT max(version) FROM events WHERE stream = id), 0))
     FROM streams WHERE name = ?"""
 # Positions are given behind the last one that is there; deleting that one must not give it again.
 _KEEP_FLOOR = "UPDATE retention SET floor = max(floor, ifnull((SELECT max(position) FROM events), 0))"

@@ -3,8 +3,8 @@
 One row an event, with every repeated string interned as a small integer; the rowid is the position. There is no index
 beside ``UNIQUE(stream, version)``: identities live as ranges in ``seen``, and searching is a projection's business.
 
-Neither the last position nor a stream's head is stored while events are there, so an append touches no counter row: they
-are the maxima of two b-trees, one seek each. Retention, which alone could lower them, writes ``floor`` and
+Neither the last position nor a stream's head is stored while events are there, so an append touches no counter row:
+they are the maxima of two b-trees, one seek each. Retention, which alone could lower them, writes ``floor`` and
 ``first_version``.
 """
 
@@ -21,12 +21,14 @@ APPLICATION_ID: Final = 0x736F6E64  # "sond"
 SCHEMA_VERSION: Final = 1
 
 # Integers 0 and 1 take no byte in a row, nor does NULL. So: name 0 is the empty string, a NULL session is the stream's
-# name, NULL data is {}. ``ids`` is trace, span and parent in one blob (32 bytes; 24 without a parent), or, where they are
-# no lower-case hex of W3C length, a JSON array of the three texts.
+# name, NULL data is {}. ``ids`` is trace, span and parent in one blob (32 bytes; 24 without a parent), or, where they
+# are no lower-case hex of W3C length, a JSON array of the three texts.
 TABLES: Final = (
     "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     "INSERT INTO names (id, name) VALUES (0, '')",
-    "CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_version INTEGER NOT NULL DEFAULT 1)",
+    """CREATE TABLE streams (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_version INTEGER NOT NULL DEFAULT 1
+    )""",
     """CREATE TABLE events (
         position INTEGER PRIMARY KEY,
         stream INTEGER NOT NULL,
@@ -108,9 +110,10 @@ def file_kind(connection: apsw.Connection) -> tuple[FileKind, int]:
 
 
 def create(connection: apsw.Connection, *, on_disk: bool) -> None:
-    """Make the tables unless another process has just done so. The order of the first two pragmas matters:
+    """Make the tables unless another process has just done so.
 
-    ``auto_vacuum`` is fixed by the first write to the file, and switching to WAL is one.
+    The order of the first two pragmas matters: ``auto_vacuum`` is fixed by the first write to the file, and switching to
+    WAL is one.
     """
     if on_disk:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")

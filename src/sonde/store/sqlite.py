@@ -39,8 +39,8 @@ class SQLiteStore:
     must exist; ``"ro"`` never writes. A file that the Go original wrote is opened for reading only, whatever the mode.
     ``busy_timeout_s`` bounds how long a call waits for other writers.
 
-    Thread-safe; usable by many processes at once, and after ``fork`` in both. Calls block on I/O. An acknowledged append
-    survives ``kill -9``; a power failure can take the last ones. Files are made with mode 0600, folders 0700.
+    Thread-safe; usable by many processes at once, and after ``fork`` in both. Calls block on I/O. An acknowledged
+    append survives ``kill -9``; a power failure can take the last ones. Files are made with mode 0600, folders 0700.
 
     Raises:
         ConfigError: a path or mode that cannot work.
@@ -74,7 +74,7 @@ class SQLiteStore:
         """Whether the store can only be read: opened so, or a file of the original."""
         return not self._attachment.location.writable
 
-    # --- writing -------------------------------------------------------------------------------------------------------
+    # --- writing -----------------------------------------------------------------------------------------------------
 
     def append_batch(self, records: Sequence[Record]) -> AppendResult:
         """Write records, in order and in one transaction; streams may mix; known identities are skipped and counted.
@@ -128,7 +128,7 @@ class SQLiteStore:
         attachment.bell.ring()
         return result
 
-    # --- reading -------------------------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------------------
 
     def read(self, stream_id: str, from_version: int = 0, *, limit: int | None = None) -> Iterator[RecordedEvent]:
         """The events of a stream from ``from_version`` (inclusive), lazily, in order of version."""
@@ -169,9 +169,9 @@ class SQLiteStore:
         stream_id: str | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[RecordedEvent]:
-        """Events as they are committed, by any process: ``None``, from now on; ``Position.START``, everything, then live.
+        """Events as they are committed, by any process.
 
-        Each exactly once, at once from this handle and within some 50 ms from other processes. Ends when the store is
+        ``None``: from now on; ``Position.START``: everything, then live. Each exactly once, at once from this handle and within some 50 ms from other processes. Ends when the store is
         closed, or once nothing has come for ``timeout_s``.
         """
         wanted = _listed(types)
@@ -227,7 +227,7 @@ class SQLiteStore:
             yield from events
             rows = _PAGE_ROWS
 
-    # --- writers and their processes -----------------------------------------------------------------------------------
+    # --- writers and their processes ---------------------------------------------------------------------------------
 
     def register_writer(self, writer_id: str) -> None:
         """Declare that this process records as ``writer_id``, until ``release_writer`` or its death. Idempotent."""
@@ -264,7 +264,7 @@ class SQLiteStore:
             held = attachment.lock_files is not None and attachment.lock_files.is_held(writer_id)
             return liveness.judge(connection, writer_id, held=held)
 
-    # --- the whole -----------------------------------------------------------------------------------------------------
+    # --- the whole ---------------------------------------------------------------------------------------------------
 
     def health(self) -> StoreHealth:
         """Figures about the store. Cheap; :meth:`verify` reads everything."""
@@ -300,7 +300,9 @@ class SQLiteStore:
         overwrite: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Copy the store, as it is now, into a file of its own, while others record. ``progress``: pages done, and in all.
+        """Copy the store, as it is now, into a file of its own, while others record.
+
+        ``progress`` is called with pages done and pages in all.
 
         Raises:
             StoreError: the target exists and ``overwrite`` isn't given.
@@ -333,7 +335,7 @@ class SQLiteStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- what this process has open ------------------------------------------------------------------------------------
+    # --- what this process has open ----------------------------------------------------------------------------------
 
     def _attach(self) -> Attachment:
         return Attachment(self._path, self._mode, busy_timeout_s=self._busy_timeout_s)

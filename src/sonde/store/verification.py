@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import apsw
 
@@ -25,8 +25,8 @@ _HOLES = """SELECT name, first_version, low, high, number FROM (
 class Damage(NamedTuple):
     """One thing that is wrong.
 
-    ``kind``: ``file`` (SQLite's own structures), ``checksum`` (an event that isn't what was written), ``hole`` (versions
-    of a stream that are missing though no retention removed them).
+    ``kind``: ``file`` (SQLite's own structures), ``checksum`` (an event that isn't what was written), ``hole``
+    (versions of a stream that are missing though no retention removed them).
     """
 
     kind: Literal["file", "checksum", "hole"]
@@ -61,7 +61,7 @@ def verify(
     while True:
         with reading() as connection:
             rows = fetch(connection, _RAW, (position, _ROWS))
-            found = [damage for row in rows if (damage := _checked(connection, reader, *row)) is not None]
+            found = [damage for row in rows if (damage := _checked(connection, reader, row)) is not None]
         yield from found
         if not rows:
             return
@@ -71,16 +71,8 @@ def verify(
             progress(done, max(done, total))
 
 
-def _checked(
-    connection: apsw.Connection,
-    reader: Reading,
-    position: int,
-    stream_id: str | None,
-    version: int,
-    stored: int,
-    data: str,
-    stream: int,
-) -> Damage | None:
+def _checked(connection: apsw.Connection, reader: Reading, row: tuple[Any, ...]) -> Damage | None:
+    position, stream_id, version, stored, data, stream = row
     if stream_id is None:
         return Damage("checksum", f"event belongs to stream number {stream}, which has no name", "", version, position)
     try:

@@ -17,9 +17,9 @@ from sonde.store.rows import fetch
 
 _COLUMNS = "position, stream, version, type, time_ns, session, plan, task, writer, seq, checksum, ids, data"
 _WIDTH = 13
-# Rows go in as few multi-row statements: executemany takes the GIL back after each row, which beside a busy thread costs
-# up to 5 ms each. Powers of two, so that ten texts serve every batch and stay in apsw's statement cache, which keeps none
-# longer than 16 kB: that bounds the largest.
+# Rows go in as few multi-row statements: executemany takes the GIL back after each row, which beside a busy thread
+# costs up to 5 ms each. Powers of two, so that ten texts serve every batch and stay in apsw's statement cache, which
+# keeps none longer than 16 kB: that bounds the largest.
 _CHUNKS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 _ROW = f"({','.join('?' * _WIDTH)})"
 _INSERTS = {size: f"INSERT INTO events({_COLUMNS})VALUES{','.join([_ROW] * size)}" for size in _CHUNKS}
@@ -45,7 +45,7 @@ class _Head:
 
 
 def packed_ids(event: Event) -> bytes | str | None:
-    """Trace, span and parent as one value: a blob where they have W3C's form, else a JSON array, ``None`` if all empty."""
+    """Trace, span and parent as one value: a blob in W3C's form, else a JSON array; ``None`` if all are empty."""
     trace_id, span_id, parent_id = event.trace_id, event.span_id, event.parent_id
     if not (trace_id or span_id or parent_id):
         return None
@@ -69,7 +69,7 @@ def _fitting(number: object) -> int:
 
 
 def storable_event(event: Event) -> Event:
-    """The event with names that SQLite can hold and a time of 64 bits: one odd event must not block a batch for good."""
+    """The event with names that SQLite can hold and a time of 64 bits: one odd event must not block a batch."""
     return Event(
         storable(event.type),
         _fitting(event.time_ns),
@@ -216,20 +216,16 @@ class Writing:
                     )
                 ]
             ).encode()
-            if all(
-                type(event.time_ns) is int
-                and type(seq) is int
-                and _INT64_MIN <= event.time_ns <= _INT64_MAX
-                and _INT64_MIN <= seq <= _INT64_MAX
-                for _, _, seq, event, _ in records
-            ):
+            numbers = [record.event.time_ns for record in records]
+            numbers += [record.seq for record in records]
+            if set(map(type, numbers)) == {int} and min(numbers) >= _INT64_MIN and max(numbers) <= _INT64_MAX:
                 return records
         except (UnicodeEncodeError, TypeError):
-            return [_storable_record(record) for record in records]
+            pass  # the odd ones are found one by one
         return [_storable_record(record) for record in records]
 
     def _known(self, connection: apsw.Connection, records: Sequence[Record]) -> dict[str, set[int]] | None:
-        """Per writer what the store has already; ``None`` if all is new, the common case, and the loop needs no look."""
+        """Per writer what the store has already; ``None`` if all is new, so that the loop needs no look."""
         given: dict[str, set[int]] = {}
         for record in records:
             numbers = given.get(record.writer_id)
