@@ -1,8 +1,8 @@
 """Where the program is right now: session, plan, task and operation, carried by ``contextvars``.
 
-One immutable :class:`Scope` in one context variable. ``asyncio`` tasks inherit it; a plain thread starts with the empty
-scope, and then the recorder's own session is used. Nothing here resets tokens: a block puts back the scope that it found,
-so a generator that is closed from another context cannot raise.
+One immutable :class:`Scope` in one context variable. ``asyncio`` tasks inherit it; a plain thread starts with the
+empty scope, and then the recorder's own session is used. Nothing here resets tokens: a block puts back the scope that
+it found, so a generator that is closed from another context cannot raise.
 """
 
 from __future__ import annotations

@@ -11,12 +11,15 @@ LOGGER = logging.getLogger("sonde")
 
 DEFAULT_LOG_INTERVAL_S = 60.0
 
+LOGGING = "logging"
+
 
 class FailureLog:
     """Counts failures by kind and writes each kind to the logger ``sonde`` at most once an interval.
 
     Made for threads that must not die and must not flood: a disk that is full fails a thousand times a second. The next
     line of a kind says how many were left out since the last. Meant for one thread at a time; another may read it.
+    A logging handler that raises is a failure of its own kind, ``logging``.
     """
 
     def __init__(self, *, interval_s: float = DEFAULT_LOG_INTERVAL_S, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -40,6 +43,9 @@ class FailureLog:
             return
         self._logged[kind] = (now_s, count)
         left_out = count - logged_count - 1
-        LOGGER.warning("%s%s", message, f" ({left_out} more like this since the last line)" if left_out else "")
-        if error is not None:
-            LOGGER.debug("%s", kind, exc_info=error)
+        try:
+            LOGGER.warning("%s%s", message, f" ({left_out} more like this since the last line)" if left_out else "")
+            if error is not None:
+                LOGGER.debug("%s", kind, exc_info=error)
+        except Exception:  # noqa: BLE001 - the user's handlers and filters; the thread that reports must not die of them
+            self._counts[LOGGING] = self._counts.get(LOGGING, 0) + 1

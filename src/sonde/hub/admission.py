@@ -20,23 +20,37 @@ _BLOCK_STEP_S = 0.002
 
 # What an event in the inbox is taken to weigh until the recorder knows better.
 _FIRST_EVENT_BYTES = 1024
+_SMALLEST_LIMIT = 1024
 
 _OPEN, _SHUT = 0, 1
 
 
 class Admission:
-    """Guards the hub's inbox. Publishers look at ``gate`` alone, one attribute, as long as all is well.
+    """Guards the hub's inbox. Publishers look at ``gate`` and ``attention`` alone, as long as all is well.
 
     The inbox is unbounded by itself, and eight publishing threads leave the hub's thread a ninth of the interpreter, so
     its length is bounded here: by the recorder's ``max_pending_bytes`` over the average size of an event.
     """
 
-    __slots__ = ("_blocks", "_inbox", "_is_closed", "_recorders", "_refusals", "gate", "limit")
+    __slots__ = (
+        "_blocks",
+        "_inbox",
+        "_is_closed",
+        "_recorders",
+        "_refusals",
+        "attention",
+        "gate",
+        "hub_ident",
+        "limit",
+        "refuse_invalid",
+    )
 
     def __init__(self, inbox: Sized) -> None:
         """Guard ``inbox``, open."""
         self._inbox = inbox
         self._refusals = {reason: AtomicCounter() for reason in (CLOSED, OVERLOADED, INVALID)}
+        self.refuse_invalid = self._refusals[INVALID].increment
+        """Count an event that could not be made. A C function: it works when this module's globals are gone."""
         self._is_closed = False
         self._blocks = False
         self._recorders: Sequence[RecorderSubscription] = ()
@@ -44,8 +58,12 @@ class Admission:
         """Events that may wait in the inbox."""
         self.gate = _OPEN
         """Whether a publisher has to ask :meth:`admit`."""
+        self.attention = 1
+        """The inbox's length at which a publisher wakes the hub's thread."""
+        self.hub_ident = 0
+        """The hub's thread. A finalizer that publishes there waits for nobody."""
 
-    # -- for publishers: no lock, no exception ---------------------------------------------------------------------------
+    # -- for publishers: no lock, no exception -------------------------------------------------------------------------
 
     def look(self) -> None:
         """Shut the gate if the inbox holds too much."""
@@ -54,29 +72,30 @@ class Admission:
 
     def admit(self) -> bool:
         """Whether one more event may come in; counts it if not. May wait, if a recorder asked for that."""
-        if not self._is_closed and (self.gate == _OPEN or (self._blocks and self._wait())):
-            return True
-        self.refuse(CLOSED if self._is_closed else OVERLOADED)
+        # A shut gate is looked at again, not believed: a publisher that shut it late, or the persister's last release,
+        # has nobody to open it until the hub's thread comes by.
+        if not self._is_closed and (not self._is_full() or (self._blocks and self._wait())):
+            self._open()
+            if not self._is_closed:
+                return True
+        self._refusals[CLOSED if self._is_closed else OVERLOADED].increment()
         return False
-
-    def refuse(self, reason: str) -> None:
-        """Count an event that is not taken."""
-        self._refusals[reason].increment()
 
     def _wait(self) -> bool:
         """Wait for room where waiting harms nobody but the caller: the one named exception to "never blocks"."""
-        if get_ident() == threading.main_thread().ident:
+        here = get_ident()
+        if here in (threading.main_thread().ident, self.hub_ident):
             return False
-        asyncio = sys.modules.get("asyncio")
-        if asyncio is not None and asyncio._get_running_loop() is not None:  # the cheap, documented-as-such look
+        if any(recorder.reader_ident == here for recorder in self._recorders):
+            return False
+        # The cheap look that asyncio itself has; a module that is just being imported has no loop yet.
+        running_loop = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+        if running_loop is not None and running_loop() is not None:
             return False
         deadline_s = time.monotonic() + BLOCK_AT_MOST_S
-        while not self._is_closed:
+        while not self._is_closed and time.monotonic() < deadline_s:
             if not self._is_full():  # the hub's thread may be asleep: look for oneself
-                self.gate = _OPEN
                 return True
-            if time.monotonic() >= deadline_s:
-                return False
             time.sleep(_BLOCK_STEP_S)
         return False
 
@@ -85,15 +104,28 @@ class Admission:
             recorder.overflow == "block" and recorder.is_full for recorder in self._recorders
         )
 
-    # -- for the hub's thread --------------------------------------------------------------------------------------------
+    def _open(self) -> None:
+        self.gate = _OPEN
+        if self._is_closed:  # meanwhile: close() sets this first and shuts the gate second, so one of us sees it
+            self.gate = _SHUT
+
+    # -- for the hub's thread ------------------------------------------------------------------------------------------
 
     def settle(self, recorders: Sequence[RecorderSubscription]) -> None:
         """Take the measure of the recorders, and open or shut the gate accordingly."""
         self._recorders = recorders
         self._blocks = any(recorder.overflow == "block" for recorder in recorders)
-        if recorders:
-            self.limit = max(1024, min(recorder.events_within_bound(_FIRST_EVENT_BYTES) for recorder in recorders))
-        self.gate = _SHUT if self._is_full() or self._is_closed else _OPEN
+        self.limit = max(
+            _SMALLEST_LIMIT,
+            min(
+                (recorder.events_within_bound(_FIRST_EVENT_BYTES) for recorder in recorders),
+                default=DEFAULT_MAX_PENDING_BYTES // _FIRST_EVENT_BYTES,
+            ),
+        )
+        if self._is_full():
+            self.gate = _SHUT
+        else:
+            self._open()
 
     def close(self) -> None:
         """Let nothing in any more."""

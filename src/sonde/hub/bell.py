@@ -5,6 +5,9 @@ from __future__ import annotations
 from _thread import allocate_lock
 from collections.abc import Callable
 
+LONGEST_WAIT_S = 1e6
+"""A lock refuses timeouts that do not fit the operating system's types; who waits longer looks up now and then."""
+
 
 class Bell:
     """Wakes one sleeping thread. ``ring`` costs some 40 ns while nobody sleeps and never blocks.
@@ -38,5 +41,5 @@ class Bell:
         """Sleep until rung, or ``timeout_s`` is over, or at once if ``is_ready()``. May wake for no reason."""
         self._asleep.append(None)
         if not is_ready():
-            self._lock.acquire(timeout=timeout_s)
+            self._lock.acquire(timeout=min(timeout_s, LONGEST_WAIT_S))
         self._asleep.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 
 from sonde.errors import ConfigError
@@ -49,7 +49,7 @@ class HubConfig:
 def require_positive(owner: str, name: str, value: object, *, whole: bool = False) -> None:
     """Raise ConfigError unless ``value`` is a positive, finite number (a whole one where ``whole``)."""
     kinds: tuple[type, ...] = (int,) if whole else (int, float)
-    if isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < math.inf:  # type: ignore[operator]  # narrowed to a number
+    if isinstance(value, kinds) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:  # type: ignore[operator]  # narrowed to a number
         return
     expected = "a positive whole number" if whole else "a positive number"
     raise ConfigError(f"{owner}: {name} is {value!r}; expected {expected}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -17,8 +18,8 @@ Overflow = Literal["drop", "block"]
 
 DEFAULT_MAX_PENDING_BYTES = 256 * 1024 * 1024
 
-# A PublishedEvent with a dict of four keys and small values, in CPython 3.11: struct 120, dict 232, numbers and ids some
-# 150 bytes. Text is added as it is.
+# A PublishedEvent with a dict of four keys and small values, in CPython 3.11: struct 120, dict 232, numbers and ids
+# some 150 bytes. Text is added as it is.
 _EVENT_BYTES = 512
 _DEPTH = 6
 _SAMPLE = 32
@@ -55,9 +56,11 @@ class RecorderSubscription:
         *,
         max_pending_bytes: int,
         overflow: Overflow,
+        start: int = 0,
     ) -> None:
-        """Made by ``Hub.subscribe_recorder``."""
+        """Made by ``Hub.subscribe_recorder``. ``start`` is the number of the first event that it may see."""
         self.id = subscription_id
+        self.start = start
         self.max_pending_bytes = max_pending_bytes
         self.overflow = overflow
         self._barrier = barrier
@@ -68,11 +71,13 @@ class RecorderSubscription:
         """Forget everything queued and counted: in a forked child, where the parent's copy goes on."""
         self._chunks: deque[Chunk] = deque()
         self._missed: dict[tuple[str, str], int] = {}
-        self._offered = 0
+        self._accepted = 0
         self._dropped: dict[str, int] = {}
         self._queued_bytes = 0
         self._released_bytes = 0
         self._released = 0
+        self.reader_ident = 0
+        """The thread that takes. A finalizer that publishes there must not wait for it."""
         self.bell = Bell()
 
     @property
@@ -83,7 +88,7 @@ class RecorderSubscription:
     @property
     def accepted(self) -> int:
         """Events queued so far. Only the hub's thread raises it."""
-        return self._offered - sum(self._dropped.values())
+        return self._accepted
 
     @property
     def released(self) -> int:
@@ -95,44 +100,48 @@ class RecorderSubscription:
         """Whether the bound on pending bytes is reached."""
         return self.pending_bytes >= self.max_pending_bytes
 
-    def events_within_bound(self, event_bytes: int) -> int:
-        """How many events fit ``max_pending_bytes``, by the average so far (``event_bytes`` while there is none)."""
-        queued = self.accepted
-        return (
-            self.max_pending_bytes * queued // self._queued_bytes if queued else self.max_pending_bytes // event_bytes
-        )
-
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits to be taken."""
         return not self._chunks
 
+    def events_within_bound(self, event_bytes: int) -> int:
+        """How many events fit ``max_pending_bytes``, by the average so far (``event_bytes`` while there is none)."""
+        if not self._queued_bytes:
+            return self.max_pending_bytes // event_bytes
+        return self.max_pending_bytes * self._accepted // self._queued_bytes
+
+    # -- for the hub's thread ------------------------------------------------------------------------------------------
+
     def offer(self, events: Sequence[PublishedEvent]) -> None:
-        """Queue events, or as many of the oldest as the bound allows. For the hub's thread."""
-        self._offered += len(events)
+        """Queue events, or as many of the oldest as the bound allows."""
         size_bytes = estimate_bytes(events)
         room_bytes = self.max_pending_bytes - self.pending_bytes
-        if size_bytes > room_bytes and self.overflow == "drop":
-            kept = max(0, len(events) * room_bytes // size_bytes)
-            self._queue(events[:kept], estimate_bytes(events[:kept]))
-            self._dropped[PENDING_FULL] = self._dropped.get(PENDING_FULL, 0) + len(events) - kept
-            for event in events[kept:]:
-                self.overlook(event.session_id, PENDING_FULL, 1)
+        if size_bytes <= room_bytes or self.overflow == "block":
+            self._queue(events, size_bytes)
             return
-        self._queue(events, size_bytes)
+        kept = max(0, len(events) * room_bytes // size_bytes)
+        self._queue(events[:kept], estimate_bytes(events[:kept]))
+        self.refuse(events[kept:], PENDING_FULL)
+
+    def refuse(self, events: Sequence[PublishedEvent], reason: str) -> None:
+        """Count events that do not reach the persister for ``reason``, and let the next gap say so."""
+        self._dropped[reason] = self._dropped.get(reason, 0) + len(events)
+        for event in events:
+            self.overlook(event.session_id, reason, 1)
 
     def overlook(self, session_id: str, reason: str, count: int) -> None:
-        """Let the next gap say that events of a session were offered to nobody. For the hub's thread."""
+        """Let the next gap say that events of a session were offered to nobody."""
         self._missed[session_id, reason] = self._missed.get((session_id, reason), 0) + count
 
     def report_missed(self) -> None:
-        """Hand over what was missed although no event follows, once there is room again. For the hub's thread."""
+        """Hand over what was missed although no event follows, once there is room again."""
         if self._missed and not self.is_full:
             self._chunks.append(Chunk((), 0, self._take_missed()))
             self.bell.ring()
 
     def end(self) -> None:
-        """No event comes any more. What was missed last goes into a chunk of its own."""
+        """No event comes any more. What was missed last goes into a chunk of its own. Idempotent."""
         if self._missed:
             self._chunks.append(Chunk((), 0, self._take_missed()))
         self.ended = True
@@ -140,7 +149,10 @@ class RecorderSubscription:
 
     def _queue(self, events: Sequence[PublishedEvent], size_bytes: int) -> None:
         if events:
+            # Counted first: a flush that waits for ``accepted`` is never content with too little, and never waits for
+            # an event that is dropped.
             self._queued_bytes += size_bytes
+            self._accepted += len(events)
             self._chunks.append(Chunk(events, size_bytes, self._take_missed() if self._missed else ()))
             self.bell.ring()
 
@@ -149,8 +161,11 @@ class RecorderSubscription:
         self._missed.clear()
         return missed
 
+    # -- for the persister ---------------------------------------------------------------------------------------------
+
     def take(self, *, max_events: int, max_bytes: int) -> list[Chunk]:
         """The oldest chunks, until either bound is reached; at least one if any is there. Does not block."""
+        self.reader_ident = get_ident()
         chunks: list[Chunk] = []
         events = size_bytes = 0
         while self._chunks and events < max_events and size_bytes < max_bytes:
@@ -171,15 +186,19 @@ class RecorderSubscription:
 
     def stats(self) -> SubscriptionStats:
         """The ledger: ``taken`` are the events that the persister has released."""
+        released = self._released
+        accepted = self._accepted
         dropped = dict(self._dropped)
-        queued = self._offered - sum(dropped.values()) - self._released
-        return SubscriptionStats(self.id, self._offered, self._released, queued, dropped)
+        return SubscriptionStats(self.id, accepted + sum(dropped.values()), released, accepted - released, dropped)
 
 
 def estimate_bytes(events: Sequence[PublishedEvent]) -> int:
     """What the events hold in memory, roughly: exact for text, by the item for the rest. Some 0.2 µs an event."""
     total = _EVENT_BYTES * len(events)
     for event in events:
+        if type(event.data) is not dict:  # foreign code, which has no business on the hub's thread
+            total += _EVENT_BYTES
+            continue
         try:
             for value in event.data.values():
                 kind = type(value)
@@ -187,7 +206,7 @@ def estimate_bytes(events: Sequence[PublishedEvent]) -> int:
                     total += len(value)
                 elif kind is not int and kind is not float and kind is not bool and value is not None:
                     total += _estimate_value(value, _DEPTH)
-        except Exception:  # noqa: BLE001  # hostile or changing data must not stop the hub; an estimate may be wrong
+        except RuntimeError:  # its owner changes it meanwhile
             total += _EVENT_BYTES
     return total
 

@@ -31,13 +31,14 @@ class HubStats:
         rate_limit: as configured; ``None`` is unlimited.
         published: calls of ``publish`` and ``emit`` that did their append or were counted as dropped.
         handed_over: events that went to every subscription there was, of which there may be none.
-        dropped: events offered to no subscription, by reason: ``closed`` (published after ``close``), ``overloaded`` (more
-            than memory may hold came faster than the hub's thread could take it), ``invalid`` (no event could be made of
-            the arguments), ``failed`` (a fault in sonde).
+        dropped: events offered to no subscription, by reason: ``closed`` (published after ``close``), ``overloaded``
+            (more than memory may hold came faster than the hub's thread could take it), ``invalid`` (no event could be
+            made of the arguments), ``failed`` (a fault in sonde).
         live_dropped: what live subscriptions missed, summed over them, by reason: ``queue_full``, ``subscriber_full``
             (did not fit when ``flush`` or ``close`` would not wait), ``rate_limited``.
         subscriptions: a row for each live subscription that is open.
         recorders: a row for each recorder's subscription; its reason to drop is ``pending_full``.
+        failures: what went wrong in the background and was logged, by kind.
     """
 
     subscriber_count: int
@@ -51,3 +52,4 @@ class HubStats:
     live_dropped: dict[str, int]
     subscriptions: tuple[SubscriptionStats, ...]
     recorders: tuple[SubscriptionStats, ...]
+    failures: dict[str, int] = field(default_factory=dict)

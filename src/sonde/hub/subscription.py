@@ -6,12 +6,15 @@ import time
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from itertools import repeat, starmap
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from sonde.clock import SYSTEM_CLOCK, Clock
+from sonde.errors import ConfigError
 from sonde.events import EventType, PublishedEvent
-from sonde.hub.counter import AtomicCounter
+from sonde.hub.bell import LONGEST_WAIT_S
+from sonde.hub.config import require_positive
 from sonde.hub.stats import SubscriptionStats
 
 if TYPE_CHECKING:
@@ -36,8 +39,8 @@ class Subscription:
     It holds events for its consumer up to a bound; past it the newest are dropped *for this subscription*, counted, and
     shown as a ``sonde.gap`` event right before the next one, ``data = {"missed": n, "reasons": {...}}``.
 
-    Any number of threads and event loops may consume one subscription at once; each event goes to one of them. Iteration
-    ends when the subscription or its hub is closed and what was queued has been read.
+    Any number of threads and event loops may consume one subscription at once; each event goes to one of them.
+    Iteration ends when the subscription or its hub is closed and what was queued has been read.
 
     >>> from sonde.hub import Hub
     >>> with Hub() as hub, hub.subscribe(types=["tool.completed"]) as subscription:
@@ -48,7 +51,7 @@ class Subscription:
     {'tool': 'read_file'}
     """
 
-    # The hub's thread alone writes the plain counters below (under the hub's turn lock); consumers only pop.
+    # The plain counters below are written under the hub's turn lock alone; consumers only pop.
 
     def __init__(
         self,
@@ -67,6 +70,8 @@ class Subscription:
         self.queue_size = queue_size
         self.start = start
         self._owner = owner
+        if isinstance(types, str):
+            raise ConfigError(f"Hub.subscribe: types is {types!r}; expected several event types; pass [{types!r}]")
         self._types = None if types is None else frozenset(types)
         self._session_id = session_id
         self._clock = clock
@@ -80,8 +85,6 @@ class Subscription:
         self._offered = 0
         self._dropped: dict[str, int] = {}
         self._missed: dict[str, int] = {}
-        self._gaps_queued = 0
-        self._gaps_taken = AtomicCounter()
 
     # -- the hub's side ------------------------------------------------------------------------------------------------
 
@@ -93,7 +96,7 @@ class Subscription:
     def offer(self, events: Sequence[PublishedEvent], spare: int) -> None:
         """Take what is asked for and fits into the own queue plus ``spare``; the newest are missed."""
         events = self._wanted(events)
-        if not events:
+        if not events or self._ended:
             return
         self._offered += len(events)
         room = max(0, self.queue_size + spare - len(self._queue))
@@ -110,7 +113,7 @@ class Subscription:
     def refuse(self, events: Sequence[PublishedEvent], reason: str) -> None:
         """Count events that were this subscription's, and do not reach it for ``reason``."""
         count = len(self._wanted(events))
-        if count:
+        if count and not self._ended:
             self._offered += count
             self._drop(reason, count)
             self._missed[reason] = self._missed.get(reason, 0) + count
@@ -127,7 +130,6 @@ class Subscription:
             except IndexError:
                 return
             if isinstance(event, GapEvent):
-                self._gaps_queued -= 1
                 for reason, count in event.data["reasons"].items():
                     self._missed[reason] = self._missed.get(reason, 0) + count
             else:
@@ -144,6 +146,7 @@ class Subscription:
         self._wake()
 
     def _wanted(self, events: Sequence[PublishedEvent]) -> Sequence[PublishedEvent]:
+        # Types and ids are exact strings by now (publish sees to it): no foreign code runs here.
         if self._types is not None:
             events = [event for event in events if event.type in self._types]
         if self._session_id is not None:
@@ -154,14 +157,14 @@ class Subscription:
         self._dropped[reason] = self._dropped.get(reason, 0) + count
 
     def _announce_gap(self) -> None:
-        reasons, self._missed = self._missed, {}
+        reasons = self._missed
         gap = GapEvent(
             EventType.GAP.value,
             self._clock.time_ns(),
             self._session_id or "",
             data={"missed": sum(reasons.values()), "reasons": reasons, "subscription": self.id},
         )
-        self._gaps_queued += 1
+        self._missed = {}  # no interrupt comes between this and the call below: it would lose the gap or double it
         self._queue.append(gap)
 
     def _wake(self) -> None:
@@ -185,11 +188,12 @@ class Subscription:
         return self._ended
 
     def stats(self) -> SubscriptionStats:
-        """The ledger of this subscription. Exact whenever nothing is being delivered or taken."""
-        queued = len(self._queue) - (self._gaps_queued - self._gaps_taken.value)
+        """The ledger of this subscription. Exact whenever nothing is being delivered or taken, and never negative."""
+        # In this order an event that moves meanwhile, from offered to queued to dropped, is never counted twice.
         dropped = dict(self._dropped)
-        taken = self._offered - sum(dropped.values()) - queued
-        return SubscriptionStats(self.id, self._offered, taken, queued, dropped)
+        queued = sum(type(event) is not GapEvent for event in self._queue.copy())
+        offered = self._offered
+        return SubscriptionStats(self.id, offered, offered - sum(dropped.values()) - queued, queued, dropped)
 
     def get(self, timeout_s: float | None = None) -> PublishedEvent | None:
         """The next event; ``None`` once ``timeout_s`` seconds brought none, or the subscription has ended.
@@ -201,6 +205,8 @@ class Subscription:
 
     def batches(self, max_size: int | None = None) -> Batches:
         """Iterate, ``for`` or ``async for``, over lists of what is there, each of at least one event."""
+        if max_size is not None:
+            require_positive("Subscription.batches", "max_size", max_size, whole=True)
         return Batches(self, max_size)
 
     def __iter__(self) -> Iterator[PublishedEvent]:
@@ -216,15 +222,11 @@ class Subscription:
     def _take(self, limit: int | None) -> list[PublishedEvent]:
         """What is there, at most ``limit``."""
         batch: list[PublishedEvent] = []
-        pop = self._queue.popleft
         try:
-            for _ in range(len(self._queue) if limit is None else limit):
-                event = pop()
-                batch.append(event)
-                if type(event) is GapEvent:
-                    self._gaps_taken.increment()
+            # One call into C: an interrupt finds each event in the queue or in the batch.
+            batch.extend(starmap(self._queue.popleft, repeat((), len(self._queue) if limit is None else limit)))
         except IndexError:
-            pass  # empty, or another consumer was faster
+            return batch  # empty, or another consumer was faster
         return batch
 
     def _take_blocking(self, limit: int | None, timeout_s: float | None) -> list[PublishedEvent]:
@@ -233,7 +235,7 @@ class Subscription:
             ended = self._ended  # looked at first: what is queued before the end is never missed
             if (batch := self._take(limit)) or ended:
                 return batch
-            left_s = -1.0 if deadline_s is None else deadline_s - time.monotonic()
+            left_s = -1.0 if deadline_s is None else min(deadline_s - time.monotonic(), LONGEST_WAIT_S)
             if deadline_s is not None and left_s <= 0:
                 return batch
             lock = allocate_lock()
@@ -314,8 +316,8 @@ class _FutureWaker:
     def __call__(self) -> None:
         try:
             self._loop.call_soon_threadsafe(_complete, self._future)
-        except RuntimeError:
-            return  # that loop is closed, and its consumer gone with it
+        except Exception:  # noqa: BLE001 - a loop that is closed, and its consumer gone with it; whatever loop it is
+            return
 
 
 def _complete(future: asyncio.Future[Any]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
 from sonde.events import Event, Position, RecordedEvent
 
@@ -158,4 +159,14 @@ class EventStore(Protocol):
 
     def close(self) -> None:
         """Close. Idempotent; iterators in flight end."""
+        ...
+
+    def __enter__(self) -> Self:
+        """The store itself; leaving the block closes it."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """Close."""
         ...
