@@ -122,6 +122,7 @@ def test_what_does_not_fit_is_counted_and_recorded_as_a_gap(store: UnwillingStor
             hub.emit("n", i=i)
         hub.flush()
         store.refusal = None
+        persister.flush(timeout_s=30)
         for i in range(3000, 3100):
             hub.emit("n", i=i)
         report = persister.flush(timeout_s=30)
