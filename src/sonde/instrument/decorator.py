@@ -99,11 +99,11 @@ def _function(function: Callable[..., Any], template: Opened) -> Callable[..., A
         operation.__enter__()
         try:
             result = function(*args, **kwargs)
-        except BaseException as error:
+            operation._keep_result(result)
+            operation.__exit__(None, None, None)
+        except BaseException as error:  # the function's, or a signal handler's: leaving twice does no harm
             operation.__exit__(None, error, None)
             raise
-        operation._keep_result(result)
-        operation.__exit__(None, None, None)
         return result
 
     return recorded
@@ -118,11 +118,11 @@ def _coroutine(function: Callable[..., Any], template: Opened) -> Callable[..., 
         operation.__enter__()
         try:
             result = await function(*args, **kwargs)
-        except BaseException as error:
+            operation._keep_result(result)
+            operation.__exit__(None, None, None)
+        except BaseException as error:  # the function's, or a signal handler's: leaving twice does no harm
             operation.__exit__(None, error, None)
             raise
-        operation._keep_result(result)
-        operation.__exit__(None, None, None)
         return result
 
     return recorded
@@ -148,7 +148,11 @@ def _generator(function: Callable[..., Any], template: Opened) -> Callable[..., 
             steps = function(*args, **kwargs)
             step, value = steps.send, None
             while True:
-                item = step(value)
+                try:
+                    item = step(value)
+                except StopIteration as stop:
+                    result = stop.value
+                    break
                 if not started:
                     started = True
                     operation._first_item()
@@ -163,12 +167,11 @@ def _generator(function: Callable[..., Any], template: Opened) -> Callable[..., 
                 finally:
                     outside = current_scope()
                     set_scope(inside)
-        except StopIteration as stop:
             set_scope(outside)
-            if stop.value is not None:
-                operation._keep_result(stop.value)
+            if result is not None:
+                operation._keep_result(result)
             operation._end(closing)
-            return stop.value
+            return result
         except BaseException as error:
             set_scope(outside)
             operation._end(error)
@@ -193,7 +196,10 @@ def _async_generator(function: Callable[..., Any], template: Opened) -> Callable
             steps = function(*args, **kwargs)
             step, value = steps.asend, None
             while True:
-                item = await step(value)
+                try:
+                    item = await step(value)
+                except StopAsyncIteration:
+                    break
                 if not started:
                     started = True
                     operation._first_item()
@@ -208,7 +214,6 @@ def _async_generator(function: Callable[..., Any], template: Opened) -> Callable
                 finally:
                     outside = current_scope()
                     set_scope(inside)
-        except StopAsyncIteration:
             set_scope(outside)
             operation._end(closing)
         except BaseException as error:

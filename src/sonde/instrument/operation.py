@@ -12,7 +12,7 @@ from sonde.instrument.decorator import Layout, decorate
 from sonde.instrument.fault import report_fault, warn_once
 from sonde.instrument.identifier import new_name, new_span_id, new_trace_id
 from sonde.instrument.kind import MODEL, PLAN, SESSION, SHELL, TASK, TOOL, Kind
-from sonde.instrument.outcome import CANCELLED, SUCCESS, Outcome, outcome_of, outcome_of_exit, outcome_of_report
+from sonde.instrument.outcome import SUCCESS, Outcome, outcome_of, outcome_of_exit, outcome_of_report
 from sonde.instrument.shell_output import bound_output
 from sonde.instrument.snapshot import snapshot, snapshot_values
 
@@ -31,6 +31,10 @@ _MODEL_KEYS = (
     "finish_reason",
     "request_id",
 )
+
+
+# States of a handle. Between entering and open nothing was published, so there is nothing to end.
+_IDLE, _ENTERING, _OPEN = range(3)
 
 
 class Operation:
@@ -68,8 +72,8 @@ class Operation:
         "_names",
         "_outcome",
         "_parent_id",
-        "_running",
         "_scope",
+        "_state",
     )
 
     def __init__(self, desk: Desk, kind: Kind, echo: dict[str, Any], data: dict[str, Any], names: Scope) -> None:
@@ -82,7 +86,7 @@ class Operation:
         self._echo = echo
         self._data = data
         self._names = names
-        self._running = False
+        self._state = _IDLE
         self._scope = EMPTY_SCOPE
         self._again: list[Operation] = []
         self._changes: dict[str, Any]  # these are given at each beginning
@@ -118,7 +122,7 @@ class Operation:
         stays. After the operation has ended this is lost, which is logged once.
         """
         snapshot_values(data)
-        if self._running:
+        if self._state == _OPEN:
             self._changes.update(data)
         elif self._scope is EMPTY_SCOPE:
             self._data = self._desk.admit({**self._data, **data})
@@ -128,7 +132,7 @@ class Operation:
 
     def fail(self, error: BaseException | str, /) -> None:
         """Let the operation end as failed although no exception leaves it; an exception that does takes precedence."""
-        if self._running:
+        if self._state == _OPEN:
             self._outcome = outcome_of_report(error)
         else:
             noun = self._kind.noun
@@ -139,7 +143,7 @@ class Operation:
 
         Decorated generators do it by themselves with the first item that they yield.
         """
-        if self._running and "ttft_s" not in self._changes:
+        if self._state == _OPEN and "ttft_s" not in self._changes:
             self._changes["ttft_s"] = self._desk.monotonic_s() - self._began_s
 
     def __call__(self, function: F, /) -> F:
@@ -152,11 +156,11 @@ class Operation:
 
     def __enter__(self) -> Operation:
         # No call lies between the test and the assignment, so no thread can come in between them.
-        if self._running:
+        if self._state != _IDLE:
             again = self._fresh()
             self._again.append(again)
             return again.__enter__()
-        self._running = True
+        self._state = _ENTERING
         found = current_scope()
         try:
             set_scope(self._begin(found))
@@ -169,15 +173,14 @@ class Operation:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        here = current_scope()
-        if self._again and not (self._running and here.span_id == self._scope.span_id):
-            again = next((one for one in self._again if one.span_id == here.span_id), self._again[-1])
-            self._again.remove(again)
-            again.__exit__(error_type, error, traceback)
-            return
-        if here is not EMPTY_SCOPE:  # it is where another thread closes this one: nothing to put back there
-            set_scope(self._found)
-        self._end(error)
+        leaving = self
+        try:
+            if self._again:
+                leaving = self._innermost()
+            leaving._leave(error)
+        except BaseException as interrupt:  # a signal handler's, in the middle of this: leaving twice does no harm
+            leaving._leave(interrupt)
+            raise
 
     async def __aenter__(self) -> Operation:
         return self.__enter__()
@@ -188,6 +191,20 @@ class Operation:
         self.__exit__(error_type, error, traceback)
 
     # What decorators use. None of these raises, except what a signal handler raises.
+
+    def _leave(self, error: BaseException | None) -> None:
+        if current_scope() is not EMPTY_SCOPE:  # it is where another thread closes this: nothing to put back there
+            set_scope(self._found)
+        self._end(error)
+
+    def _innermost(self) -> Operation:
+        """Which of the entries of this handle is being left: the one whose scope is in force here, else the last."""
+        span_id = current_scope().span_id
+        if self._state == _OPEN and span_id == self._scope.span_id:
+            return self
+        again = next((one for one in self._again if one.span_id == span_id), self._again[-1])
+        self._again.remove(again)
+        return again
 
     def _fresh(self) -> Operation:
         return Operation(self._desk, self._kind, self._echo, self._data, self._names)
@@ -223,7 +240,6 @@ class Operation:
 
     def _begin(self, found: Scope) -> Scope:
         """Publish the first event; returns the scope of what happens inside."""
-        self._running = True
         self._found = found
         self._changes = {}
         self._outcome = None
@@ -245,22 +261,29 @@ class Operation:
             )
             desk.open[scope.span_id] = self
             self._began_s = desk.monotonic_s()
-            desk.publish(self._event(kind.started, self._data))
+            event = self._event(kind.started, self._data)
+            self._state = _OPEN  # from here on it has an end, even if a signal handler raises inside of publish
+            desk.publish(event)
         except Exception:  # noqa: BLE001 - telemetry may not raise into the agent
             report_fault(f"start a {kind.noun} operation")
-            self._running = False
+            desk.open.pop(self._scope.span_id, None)
+            self._state = _IDLE
             return found
         return scope
 
     def _end(self, error: BaseException | None) -> None:
         """Publish the last event. At most once for each beginning."""
-        if not self._running:
+        desk, kind = self._desk, self._kind
+        desk.open.pop(self._scope.span_id, None)
+        if self._state != _OPEN:
+            self._state = _IDLE
             return
-        desk, kind, scope, changes = self._desk, self._kind, self._scope, self._changes
-        desk.open.pop(scope.span_id, None)
+        outcome = SUCCESS
         try:
+            changes = self._changes
             duration_s = desk.monotonic_s() - self._began_s
-            outcome = SUCCESS if error is None else outcome_of(error)
+            if error is not None:
+                outcome = outcome_of(error)
             if outcome is SUCCESS:
                 outcome = SUCCESS if self._outcome is None else self._outcome
                 if kind is SHELL:
@@ -275,17 +298,26 @@ class Operation:
             if not desk.complete:
                 data = desk.admit(data)
             event = self._event(kind.ends[outcome.status], data)
-            self._running = False
+            self._state = _IDLE
             desk.publish(event)
         except Exception:  # noqa: BLE001 - telemetry may not raise into the agent
             report_fault(f"end a {kind.noun} operation")
-            self._running = False
+            self._end_in_brief(outcome)
         except BaseException as interrupt:  # a signal handler's, in the middle of this
-            if self._running:
-                self._running = False
-                outcome = outcome_of(interrupt)
-                desk.publish(self._event(kind.ends[CANCELLED], desk.admit({**self._echo, **outcome.facts})))
+            self._end_in_brief(outcome_of(interrupt))
             raise
+
+    def _end_in_brief(self, outcome: Outcome) -> None:
+        """Publish an end without what was set, if none was tried yet: an operation without one would seem to run on."""
+        if self._state == _OPEN:
+            self._state = _IDLE
+            try:
+                data = {**self._echo, **outcome.facts}
+                if self._kind is SESSION:
+                    data["status"] = outcome.status
+                self._desk.publish(self._event(self._kind.ends[outcome.status], self._desk.admit(data)))
+            except Exception:  # noqa: BLE001 - telemetry may not raise into the agent
+                report_fault(f"end a {self._kind.noun} operation in brief")
 
     def _event(self, event_type: str, data: dict[str, Any]) -> Event:
         scope = self._scope

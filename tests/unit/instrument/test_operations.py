@@ -320,3 +320,29 @@ def test_a_forked_child_makes_other_ids() -> None:
     ours = {new_span_id() for _ in range(300)}
     assert len(theirs) == 320
     assert not ours & {theirs[start : start + 16] for start in range(0, 320, 16)}
+
+
+def test_a_handle_left_out_of_its_context_closes_the_last_entry(rec: Operations, events: Events) -> None:
+    """Where no scope tells which entry is left, it is the last one, and in the end all are closed."""
+    op = rec.tool("x")
+    found = current_scope()
+    entries = [op.__enter__() for _ in range(3)]
+    set_scope(found)
+    for _ in entries:
+        op.__exit__(None, None, None)
+    begun = [event.span_id for event in events[:3]]
+    assert [event.span_id for event in events[3:]] == [begun[2], begun[1], begun[0]]
+    assert not rec._desk.open
+
+
+def test_handles_that_overlap_in_one_context_close_the_one_in_force(rec: Operations, events: Events) -> None:
+    """Of several entries the scope in force tells which one is left, not the order in which they came."""
+    op = rec.tool("x")
+    first, second, third = (op.__enter__() for _ in range(3))
+    set_scope(Scope(span_id=second.span_id))
+    op.__exit__(None, None, None)
+    assert events[-1].span_id == second.span_id
+    for _ in (third, first):
+        op.__exit__(None, None, None)
+    set_scope(Scope())
+    assert len({event.span_id for event in events[3:]}) == 3
