@@ -19,13 +19,13 @@ COUNT = 20_000
 class Discarding(LogRecordExporter):
     """Takes everything and does nothing with it."""
 
-    def export(self, batch: object) -> LogRecordExportResult:
+    def export(self, batch: object) -> LogRecordExportResult:  # noqa: D102  # documented in the interface
         return LogRecordExportResult.SUCCESS
 
-    def shutdown(self) -> None:
+    def shutdown(self) -> None:  # noqa: D102  # documented in the interface
         return None
 
-    def force_flush(self, timeout_millis: int = 0) -> bool:
+    def force_flush(self, timeout_millis: int = 0) -> bool:  # noqa: D102  # documented in the interface
         return True
 
 

@@ -31,8 +31,20 @@ def main() -> None:
             {"sonde": durable.sonde_events_a_second, "original": durable.original_events_a_second}, rounds=ROUNDS
         )
     rows = [
-        ("emit, 4 keys, one live subscription", "ns", emits["sonde"], "OpenTelemetry log emit", emits["OpenTelemetry log"]),
-        ("first emit to last commit", "events/s", stores["sonde"], "original's schema, executemany", stores["original"]),
+        (
+            "emit, 4 keys, one live subscription",
+            "ns",
+            emits["sonde"],
+            "OpenTelemetry log emit",
+            emits["OpenTelemetry log"],
+        ),
+        (
+            "first emit to last commit",
+            "events/s",
+            stores["sonde"],
+            "original's schema, executemany",
+            stores["original"],
+        ),
     ]
     budgets = ("≤ 0.083", "≥ 1.5")
     table = Table(title=f"Python {platform.python_version()}, {ROUNDS} interleaved rounds, medians")

@@ -9,50 +9,64 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from sonde.clock import Clock, ManualClock, SystemClock
-    from sonde.context import Scope, current_scope, propagate
-    from sonde.errors import (
-        ConfigError,
-        EventDecodeError,
-        EventEncodeError,
-        EventError,
-        MissingExtraError,
-        SessionNotFoundError,
-        SondeError,
-        StoreClosedError,
-        StoreCorruptError,
-        StoreError,
-        StoreFormatError,
-        StoreNotFoundError,
-        StorePermissionError,
-        StoreSchemaError,
-        StoreUnavailableError,
-        WrongExpectedVersionError,
-    )
-    from sonde.events import Event, EventType, Position, PublishedEvent, RecordedEvent
-    from sonde.hub import (
-        DEFAULT_BATCH_SIZE,
-        DEFAULT_EVENT_QUEUE_SIZE,
-        DEFAULT_FLUSH_INTERVAL_S,
-        DEFAULT_RATE_LIMIT,
-        DEFAULT_SUBSCRIBER_QUEUE_SIZE,
-        Hub,
-        HubConfig,
-        HubStats,
-        Subscription,
-        SubscriptionStats,
-    )
-    from sonde.instrument import ContentCapture, FilePrices, GenaiPrices, NoPrices, Operation, PriceTable
-    from sonde.persister import (
-        DEFAULT_PERSIST_BATCH_SIZE,
-        DEFAULT_PERSIST_FLUSH_INTERVAL_S,
-        FlushReport,
-        Persister,
-    )
-    from sonde.recorder import Recorder, RecorderStats, record
-    from sonde.redaction import NoRedactor, SecretRedactor
-    from sonde.store import AppendResult, Durability, EventStore, Record, SQLiteStore
+if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` makes a name public to them
+    from sonde.clock import Clock as Clock
+    from sonde.clock import ManualClock as ManualClock
+    from sonde.clock import SystemClock as SystemClock
+    from sonde.context import Scope as Scope
+    from sonde.context import current_scope as current_scope
+    from sonde.context import propagate as propagate
+    from sonde.errors import ConfigError as ConfigError
+    from sonde.errors import EventDecodeError as EventDecodeError
+    from sonde.errors import EventEncodeError as EventEncodeError
+    from sonde.errors import EventError as EventError
+    from sonde.errors import MissingExtraError as MissingExtraError
+    from sonde.errors import SessionNotFoundError as SessionNotFoundError
+    from sonde.errors import SondeError as SondeError
+    from sonde.errors import StoreClosedError as StoreClosedError
+    from sonde.errors import StoreCorruptError as StoreCorruptError
+    from sonde.errors import StoreError as StoreError
+    from sonde.errors import StoreFormatError as StoreFormatError
+    from sonde.errors import StoreNotFoundError as StoreNotFoundError
+    from sonde.errors import StorePermissionError as StorePermissionError
+    from sonde.errors import StoreSchemaError as StoreSchemaError
+    from sonde.errors import StoreUnavailableError as StoreUnavailableError
+    from sonde.errors import WrongExpectedVersionError as WrongExpectedVersionError
+    from sonde.events import Event as Event
+    from sonde.events import EventType as EventType
+    from sonde.events import Position as Position
+    from sonde.events import PublishedEvent as PublishedEvent
+    from sonde.events import RecordedEvent as RecordedEvent
+    from sonde.hub import DEFAULT_BATCH_SIZE as DEFAULT_BATCH_SIZE
+    from sonde.hub import DEFAULT_EVENT_QUEUE_SIZE as DEFAULT_EVENT_QUEUE_SIZE
+    from sonde.hub import DEFAULT_FLUSH_INTERVAL_S as DEFAULT_FLUSH_INTERVAL_S
+    from sonde.hub import DEFAULT_RATE_LIMIT as DEFAULT_RATE_LIMIT
+    from sonde.hub import DEFAULT_SUBSCRIBER_QUEUE_SIZE as DEFAULT_SUBSCRIBER_QUEUE_SIZE
+    from sonde.hub import Hub as Hub
+    from sonde.hub import HubConfig as HubConfig
+    from sonde.hub import HubStats as HubStats
+    from sonde.hub import Subscription as Subscription
+    from sonde.hub import SubscriptionStats as SubscriptionStats
+    from sonde.instrument import ContentCapture as ContentCapture
+    from sonde.instrument import FilePrices as FilePrices
+    from sonde.instrument import GenaiPrices as GenaiPrices
+    from sonde.instrument import NoPrices as NoPrices
+    from sonde.instrument import Operation as Operation
+    from sonde.instrument import PriceTable as PriceTable
+    from sonde.persister import DEFAULT_PERSIST_BATCH_SIZE as DEFAULT_PERSIST_BATCH_SIZE
+    from sonde.persister import DEFAULT_PERSIST_FLUSH_INTERVAL_S as DEFAULT_PERSIST_FLUSH_INTERVAL_S
+    from sonde.persister import FlushReport as FlushReport
+    from sonde.persister import Persister as Persister
+    from sonde.recorder import Recorder as Recorder
+    from sonde.recorder import RecorderStats as RecorderStats
+    from sonde.recorder import record as record
+    from sonde.redaction import NoRedactor as NoRedactor
+    from sonde.redaction import SecretRedactor as SecretRedactor
+    from sonde.store import AppendResult as AppendResult
+    from sonde.store import Durability as Durability
+    from sonde.store import EventStore as EventStore
+    from sonde.store import Record as Record
+    from sonde.store import SQLiteStore as SQLiteStore
 
 # Public name → the module that has it. Each is imported when it is first used.
 _HOMES = {

@@ -25,10 +25,9 @@ LONG = os.environ.get("SONDE_TEST_LONG") == "1"
 
 def rows_and_gaps(store: SQLiteStore, session_id: str, event_type: str = "n") -> tuple[int, int]:
     """Events of the test's type, and what the gaps in the stream say is missing; versions must be contiguous."""
-    rows = missed = expected_version = 0
-    for event in store.read(session_id):
-        expected_version += 1
-        assert event.version == expected_version
+    rows = missed = 0
+    for version, event in enumerate(store.read(session_id), start=1):
+        assert event.version == version
         if event.type == event_type:
             rows += 1
         elif event.type == EventType.GAP:
@@ -67,7 +66,7 @@ def test_eight_threads_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_small_bound_drops_and_says_so(tmp_path: Path) -> None:
-    """With little memory allowed, eight threads overrun the writer: rows plus gap counts are still all that was published."""
+    """With little memory allowed, eight threads overrun the writer: rows plus gaps are still all that was published."""
     threads, each = 8, 10_000
     with sonde.record(tmp_path / "runs.db", session_id="s", max_pending_bytes=1_000_000) as rec:
 
@@ -90,8 +89,9 @@ def test_a_small_bound_drops_and_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [3000 if LONG else 600])
 def test_interrupts_lose_nothing(tmp_path: Path, count: int) -> None:
-    """KeyboardInterrupts at random points of publishing threads: what emit returned for is stored, the surplus is at most
-    the number of interrupts, and delivery goes on.
+    """KeyboardInterrupts at random points of publishing threads lose nothing for which emit had returned.
+
+    The surplus is at most the number of interrupts, and delivery goes on.
     """
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
     returned: Counter[int] = Counter()
@@ -209,7 +209,7 @@ with sonde.record(path, session_id=session) as rec:
 
 
 def test_four_processes_share_a_file(tmp_path: Path) -> None:
-    """4 processes x 50,000 events into one session of one file: all are there, versions contiguous, positions ascending."""
+    """4 processes x 50,000 events into one session of one file: all are there, versions and positions in order."""
     each = 50_000
     path = tmp_path / "runs.db"
     writers = [

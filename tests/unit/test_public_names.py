@@ -8,15 +8,65 @@ import sys
 
 import sonde
 
-NAMES = """
-AppendResult Clock ConfigError ContentCapture DEFAULT_BATCH_SIZE DEFAULT_EVENT_QUEUE_SIZE DEFAULT_FLUSH_INTERVAL_S
-DEFAULT_PERSIST_BATCH_SIZE DEFAULT_PERSIST_FLUSH_INTERVAL_S DEFAULT_RATE_LIMIT DEFAULT_SUBSCRIBER_QUEUE_SIZE Durability
-Event EventDecodeError EventEncodeError EventError EventStore EventType FilePrices FlushReport GenaiPrices Hub HubConfig HubStats ManualClock
-MissingExtraError NoPrices NoRedactor Operation Persister Position PriceTable PublishedEvent Record RecordedEvent Recorder RecorderStats
-SQLiteStore Scope SecretRedactor SessionNotFoundError SondeError StoreClosedError StoreCorruptError StoreError
-StoreFormatError StoreNotFoundError StorePermissionError StoreSchemaError StoreUnavailableError Subscription
-SubscriptionStats SystemClock WrongExpectedVersionError current_scope propagate record
-""".split()
+NAMES = [
+    "AppendResult",
+    "Clock",
+    "ConfigError",
+    "ContentCapture",
+    "DEFAULT_BATCH_SIZE",
+    "DEFAULT_EVENT_QUEUE_SIZE",
+    "DEFAULT_FLUSH_INTERVAL_S",
+    "DEFAULT_PERSIST_BATCH_SIZE",
+    "DEFAULT_PERSIST_FLUSH_INTERVAL_S",
+    "DEFAULT_RATE_LIMIT",
+    "DEFAULT_SUBSCRIBER_QUEUE_SIZE",
+    "Durability",
+    "Event",
+    "EventDecodeError",
+    "EventEncodeError",
+    "EventError",
+    "EventStore",
+    "EventType",
+    "FilePrices",
+    "FlushReport",
+    "GenaiPrices",
+    "Hub",
+    "HubConfig",
+    "HubStats",
+    "ManualClock",
+    "MissingExtraError",
+    "NoPrices",
+    "NoRedactor",
+    "Operation",
+    "Persister",
+    "Position",
+    "PriceTable",
+    "PublishedEvent",
+    "Record",
+    "RecordedEvent",
+    "Recorder",
+    "RecorderStats",
+    "SQLiteStore",
+    "Scope",
+    "SecretRedactor",
+    "SessionNotFoundError",
+    "SondeError",
+    "StoreClosedError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreFormatError",
+    "StoreNotFoundError",
+    "StorePermissionError",
+    "StoreSchemaError",
+    "StoreUnavailableError",
+    "Subscription",
+    "SubscriptionStats",
+    "SystemClock",
+    "WrongExpectedVersionError",
+    "current_scope",
+    "propagate",
+    "record",
+]
 
 
 def test_the_names_are_these() -> None:
@@ -39,9 +89,22 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_import_loads_next_to_nothing() -> None:
     """``import sonde`` loads neither asyncio nor the store's driver, the terminal's libraries, or anything optional."""
-    code = "import sys, json; before = set(sys.modules); import sonde; print(json.dumps(sorted(set(sys.modules) - before)))"
-    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout)
-    heavy = {"asyncio", "apsw", "re2", "click", "rich", "platformdirs", "msgspec", "pyarrow", "genai_prices", "opentelemetry"}
+    code = "import sys, json; old = set(sys.modules); import sonde; print(json.dumps(sorted(set(sys.modules) - old)))"
+    loaded = json.loads(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
+    )
+    heavy = {
+        "asyncio",
+        "apsw",
+        "re2",
+        "click",
+        "rich",
+        "platformdirs",
+        "msgspec",
+        "pyarrow",
+        "genai_prices",
+        "opentelemetry",
+    }
     assert not heavy & {name.partition(".")[0] for name in loaded}
 
 

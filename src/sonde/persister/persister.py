@@ -46,11 +46,11 @@ _PASSING = (StoreUnavailableError, StorePermissionError, StoreNotFoundError, Sto
 class Persister:
     """Writes every event of ``hub`` to ``store``, on a daemon thread of its own.
 
-    ``stream_id=None``: each event goes to the stream named by its session, ``"default"`` if it has none. Neither the live
-    bounds nor the rate limit of the hub touch it. An idle writer commits at once; while it is behind, batches grow from
-    ``batch_size``. A write that fails is tried again with growing pauses, in order; meanwhile events wait in memory up to
-    ``max_pending_bytes``. Past that, ``overflow="drop"`` counts them and records a ``sonde.gap``; ``"block"`` lets
-    publishers wait (see :meth:`Hub.subscribe_recorder`).
+    ``stream_id=None``: each event goes to the stream named by its session, ``"default"`` if it has none. Neither the
+    live bounds nor the rate limit of the hub touch it. An idle writer commits at once; while it is behind, batches grow
+    from ``batch_size``. A write that fails is tried again with growing pauses, in order; meanwhile events wait in
+    memory up to ``max_pending_bytes``. Past that, ``overflow="drop"`` counts them and records a ``sonde.gap``;
+    ``"block"`` lets publishers wait (see :meth:`Hub.subscribe_recorder`).
 
     Before the write, data is sanitised and, with a ``redactor``, redacted. In a forked child the persister goes on by
     itself, under the child's own writer.
@@ -117,7 +117,7 @@ class Persister:
         self._waiters: deque[tuple[int, Any]] = deque()
         self._subscription.bell = _StartingBell(self._thread)
 
-    # -- the persister's thread ------------------------------------------------------------------------------------------
+    # -- the persister's thread ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         subscription = self._subscription
@@ -172,7 +172,7 @@ class Persister:
         return self._stream_id if self._stream_id is not None else (event.session_id or DEFAULT_STREAM)
 
     def _gaps(self, missed: Sequence[Missed]) -> list[Record]:
-        """One ``sonde.gap`` for each session that misses something. They have a writer of their own, and no hub counts them."""
+        """One ``sonde.gap`` for each session that misses something. They have their own writer; no hub counts them."""
         by_session: dict[str, dict[str, int]] = {}
         for session_id, reason, number in missed:
             by_session.setdefault(session_id, {})[reason] = number
@@ -244,7 +244,7 @@ class Persister:
         self._store.register_writer(writer_id)
         self._registered = writer_id
 
-    # -- flushing and stopping -------------------------------------------------------------------------------------------
+    # -- flushing and stopping -----------------------------------------------------------------------------------------
 
     def flush(self, timeout_s: float | None = None) -> FlushReport:
         """Wait until everything published before the call is committed, ``timeout_s`` seconds at most.
@@ -328,7 +328,9 @@ class Persister:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _after_fork_in_child(self) -> None:

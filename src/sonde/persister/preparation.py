@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from sonde.events import Event, PublishedEvent, encode_data, sanitize
+from sonde.events import Event, PublishedEvent, decode_data, encode_data, sanitize
 from sonde.failures import FailureLog
 from sonde.store import Record
 
@@ -19,7 +19,7 @@ class Redactor(Protocol):
     """What takes the secrets out. ``sonde.redaction.SecretRedactor`` is one."""
 
     def suspicious(self, joined: bytes) -> bool:
-        """Whether anything in the JSON of a batch may be a secret. Never ``False`` where ``redact`` would change some."""
+        """Whether the JSON of a batch may hold a secret. Never ``False`` where ``redact`` would change something."""
         ...
 
     def redact(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -45,9 +45,10 @@ class Preparation:
         if self._complete is not None:
             events = [self._completed(event) for event in events]
         encoded = [self._encoded(event) for event in events]
-        if self._redactor is not None and self._redactor.suspicious(b"\n".join(encoded)):
+        redactor = self._redactor
+        if redactor is not None and redactor.suspicious(b"\n".join(encoded)):
             encoded = [
-                self._redacted(event, data_json) if self._redactor.suspicious(data_json) else data_json
+                self._redacted(redactor, event, data_json) if redactor.suspicious(data_json) else data_json
                 for event, data_json in zip(events, encoded, strict=True)
             ]
         return [
@@ -60,11 +61,15 @@ class Preparation:
         reason = f"not recordable: {type(error).__name__}"
         event = record.event
         stand_in = Event(
-            repr(event.type)[:200] if type(event.type) is not str else event.type[:1000],
-            event.time_ns if isinstance(event.time_ns, int) and abs(event.time_ns) < 2**63 else 0,
-            *(text[:1000] if isinstance(text, str) else "" for text in (event.session_id, event.plan_id, event.task_id)),
+            str(event.type)[:1000],
+            event.time_ns if -(2**63) <= event.time_ns < 2**63 else 0,
+            event.session_id[:1000],
+            event.plan_id[:1000],
+            event.task_id[:1000],
         )
-        return Record(record.stream_id, record.writer_id, record.seq, stand_in, encode_data({"$replaced": {"": reason}}))
+        return Record(
+            record.stream_id, record.writer_id, record.seq, stand_in, encode_data({"$replaced": {"": reason}})
+        )
 
     def _completed(self, event: PublishedEvent) -> PublishedEvent:
         try:
@@ -80,11 +85,10 @@ class Preparation:
             self._failures.add("sanitize", f"cannot sanitise a {event.type!r} event: {error!r}", error=error)
             return encode_data({"$replaced": {"": f"not readable: {type(error).__name__}"}})
 
-    def _redacted(self, event: PublishedEvent, data_json: bytes) -> bytes:
-        assert self._redactor is not None
+    def _redacted(self, redactor: Redactor, event: PublishedEvent, data_json: bytes) -> bytes:
         try:
-            data = sanitize(event.data)
-            redacted = self._redactor.redact(data)
+            data = decode_data(data_json)  # what would be written, and not what the agent may have made of it since
+            redacted = redactor.redact(data)
             return data_json if redacted is data else encode_data(redacted)
         except Exception as error:  # noqa: BLE001  # what may be a secret is not written unredacted
             self._failures.add("redact", f"cannot redact a {event.type!r} event: {error!r}", error=error)

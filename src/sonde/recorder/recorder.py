@@ -34,8 +34,8 @@ class Recorder:
     """Records a run: what ``sonde.record()`` gives.
 
     It opens the session when it is made and ends it when it is closed, at the latest when the program exits. ``emit``,
-    ``publish`` and the operations never block and never raise because of telemetry; what they record is on disk a moment
-    later, and all of it after ``flush`` or ``close``.
+    ``publish`` and the operations never block and never raise because of telemetry; what they record is on disk a
+    moment later, and all of it after ``flush`` or ``close``.
 
     Attributes:
         session_id: the session that everything belongs to which names no other.

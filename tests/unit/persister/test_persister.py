@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
@@ -98,7 +99,7 @@ def test_batches_grow_while_the_writer_is_behind(hub: Hub, store: UnwillingStore
 
 
 def test_a_failed_write_is_retried_in_order(hub: Hub, store: UnwillingStore) -> None:
-    """While the store refuses, events wait; when it is back, all of them are written in order, and the failure is counted."""
+    """While the store refuses, events wait; when it is back all are written in order, and the failure is counted."""
     store.refusal = StoreUnavailableError("disk full")
     with Persister(hub, store, "s") as persister:
         for i in range(500):
@@ -134,7 +135,7 @@ def test_what_does_not_fit_is_counted_and_recorded_as_a_gap(store: UnwillingStor
     assert len(recorded) - len(gaps) == report.committed
     kept = numbers(store)
     assert kept == sorted(kept)
-    hole = next(i for i, (a, b) in enumerate(zip(kept, kept[1:], strict=False)) if b != a + 1)
+    hole = next(i for i, (a, b) in enumerate(pairwise(kept)) if b != a + 1)
     position_of_gap = [event.type for event in recorded].index(EventType.GAP)
     assert position_of_gap == hole + 1, "the gap lies where the events are missing"
 
@@ -157,7 +158,7 @@ def test_a_gap_is_recorded_even_if_nothing_follows(store: UnwillingStore) -> Non
 def test_stop_is_bounded_and_says_what_is_not_written(
     hub: Hub, store: UnwillingStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a dead store, stop returns at its deadline with a report and one line in the log; a second stop says the same."""
+    """With a dead store, stop returns at its deadline with a report and a line in the log; a second says the same."""
     store.refusal = StoreUnavailableError("device is gone")
     persister = Persister(hub, store, "s")
     for i in range(50):

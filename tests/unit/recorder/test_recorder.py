@@ -194,7 +194,8 @@ def test_the_environment_names_store_session_and_parent(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(
-    "value", ["", "garbage", f"ff-{'a' * 32}-{'b' * 16}-01", f"00-{'0' * 32}-{'b' * 16}-01", f"00-{'a' * 32}-{'0' * 16}-01"]
+    "value",
+    ["", "garbage", f"ff-{'a' * 32}-{'b' * 16}-01", f"00-{'0' * 32}-{'b' * 16}-01", f"00-{'a' * 32}-{'0' * 16}-01"],
 )
 def test_an_invalid_traceparent_is_ignored(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What W3C calls invalid starts a trace of its own."""
