@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sonde.instrument.operation import DISABLED_OPERATION, Operation
+from sonde.instrument.disabled_operation import DISABLED_OPERATION
+from sonde.instrument.operation import Operation
 from sonde.instrument.operations import Operations
 
 

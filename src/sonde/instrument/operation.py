@@ -332,34 +332,3 @@ class Operation:
             scope.span_id,
             self._parent_id,
         )
-
-
-class DisabledOperation(Operation):
-    """The handle that records nothing: everything is accepted, functions are given back as they are."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self._scope = EMPTY_SCOPE
-
-    def set(self, /, **data: Any) -> None:
-        """Nothing."""
-
-    def fail(self, error: BaseException | str, /) -> None:
-        """Nothing."""
-
-    def first_token(self) -> None:
-        """Nothing."""
-
-    def __call__(self, function: F, /) -> F:
-        """The function, unchanged."""
-        return function
-
-    def __enter__(self) -> Operation:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-DISABLED_OPERATION = DisabledOperation()

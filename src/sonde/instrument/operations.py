@@ -11,8 +11,9 @@ from sonde.events import Event
 from sonde.instrument.capture import ContentCapture
 from sonde.instrument.decorator import name_of
 from sonde.instrument.desk import Desk
+from sonde.instrument.disabled_operation import DISABLED_OPERATION
 from sonde.instrument.kind import MODEL, PLAN, SESSION, SHELL, TASK, TOOL, Kind
-from sonde.instrument.operation import DISABLED_OPERATION, Operation
+from sonde.instrument.operation import Operation
 from sonde.instrument.process import process_facts
 from sonde.instrument.snapshot import snapshot, snapshot_values
 

@@ -43,7 +43,7 @@ def test_an_exception_passes_a_disabled_block() -> None:
 
 def test_the_disabled_surface_is_the_whole_surface() -> None:
     """Each public method of the working classes is replaced, so that none touches what isn't there."""
-    from sonde.instrument.operation import DisabledOperation
+    from sonde.instrument.disabled_operation import DisabledOperation
 
     for working, disabled, kept in (
         (Operations, DisabledOperations, set()),
