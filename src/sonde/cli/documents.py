@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from sonde.events import Event, RecordedEvent, format_timestamp
+from sonde.query import CostTotal, Operation, OperationTotal, SessionSummary
 
 
 class EventDocument(msgspec.Struct, frozen=True):
@@ -49,6 +50,218 @@ def event_document(event: Event) -> EventDocument:
         seq=recorded.seq if recorded else 0,
         data=event.data,
     )
+
+
+class SessionDocument(msgspec.Struct, frozen=True):
+    """One session, of ``sessions`` and the first line of ``show``."""
+
+    record: str
+    session_id: str
+    stream_id: str
+    status: str
+    started: str
+    started_ns: int
+    last_ns: int
+    ended_ns: int | None
+    duration_s: float
+    events: int
+    operations: int
+    failures: int
+    missed: int
+    tokens: dict[str, int]
+    cost_usd: float | None
+    cost_reported_usd: float | None
+    cost_computed_usd: float | None
+    cost_unknown_calls: int
+    tags: list[str]
+    pid: int | None
+    host: str
+    argv: list[str]
+
+
+def session_document(summary: SessionSummary) -> SessionDocument:
+    """The document of a session."""
+    return SessionDocument(
+        record="session",
+        session_id=summary.session_id,
+        stream_id=summary.stream_id,
+        status=summary.status.value,
+        started=format_timestamp(summary.started_ns),
+        started_ns=summary.started_ns,
+        last_ns=summary.last_ns,
+        ended_ns=summary.ended_ns,
+        duration_s=summary.duration_s,
+        events=summary.events,
+        operations=summary.operations,
+        failures=summary.failures,
+        missed=summary.missed,
+        tokens=summary.tokens,
+        cost_usd=summary.cost.usd,
+        cost_reported_usd=summary.cost.reported_usd,
+        cost_computed_usd=summary.cost.computed_usd,
+        cost_unknown_calls=summary.cost.unknown_calls,
+        tags=summary.tags,
+        pid=summary.pid,
+        host=summary.host,
+        argv=summary.argv,
+    )
+
+
+class OperationDocument(msgspec.Struct, frozen=True):
+    """One operation, of ``show``."""
+
+    record: str
+    span_id: str
+    parent_id: str
+    trace_id: str
+    depth: int
+    kind: str
+    name: str
+    status: str
+    started_ns: int | None
+    ended_ns: int | None
+    duration_s: float | None
+    session_id: str
+    plan_id: str
+    task_id: str
+    error_type: str
+    error: str
+    tokens: dict[str, int]
+    cost_usd: float | None
+    cost_source: str
+    version: int
+    events: int
+    data: dict[str, Any] | None
+
+
+def operation_document(operation: Operation, depth: int, *, with_data: bool) -> OperationDocument:
+    """The document of an operation; its data is ``null`` unless it is asked for, as it may be long."""
+    return OperationDocument(
+        record="operation",
+        span_id=operation.span_id,
+        parent_id=operation.parent_id or (operation.parent.span_id if operation.parent else ""),
+        trace_id=operation.trace_id,
+        depth=depth,
+        kind=operation.kind,
+        name=operation.name,
+        status=operation.status.value,
+        started_ns=operation.start_ns or None,
+        ended_ns=operation.end_ns or None,
+        duration_s=operation.duration_s,
+        session_id=operation.session_id,
+        plan_id=operation.plan_id,
+        task_id=operation.task_id,
+        error_type=operation.error_type,
+        error=operation.error,
+        tokens=operation.tokens,
+        cost_usd=operation.cost.usd,
+        cost_source=operation.cost.source,
+        version=operation.start_version,
+        events=operation.events,
+        data=operation.data if with_data else None,
+    )
+
+
+class TotalDocument(msgspec.Struct, frozen=True):
+    """The sum of all, the first line of ``stats``."""
+
+    record: str
+    sessions: int
+    events: int
+    operations: int
+    failures: int
+    missed: int
+    tokens: dict[str, int]
+    cost_usd: float | None
+    cost_reported_usd: float | None
+    cost_computed_usd: float | None
+    cost_unknown_calls: int
+
+
+class EventTypeDocument(msgspec.Struct, frozen=True):
+    """How many events of a type there are, of ``stats``."""
+
+    record: str
+    type: str
+    count: int
+
+
+class OperationKindDocument(msgspec.Struct, frozen=True):
+    """All operations of one kind and name, of ``stats``."""
+
+    record: str
+    kind: str
+    name: str
+    count: int
+    failures: int
+    by_status: dict[str, int]
+    timed: int
+    sum_s: float
+    p50_s: float
+    p90_s: float
+    p99_s: float
+    max_s: float
+
+
+def operation_kind_document(total: OperationTotal) -> OperationKindDocument:
+    """The document of one row of totals."""
+    durations = total.durations
+    return OperationKindDocument(
+        record="operation",
+        kind=total.kind,
+        name=total.name,
+        count=total.count,
+        failures=total.failures,
+        by_status={status.value: count for status, count in total.by_status.items()},
+        timed=durations.count,
+        sum_s=durations.sum_s,
+        p50_s=durations.p50_s,
+        p90_s=durations.p90_s,
+        p99_s=durations.p99_s,
+        max_s=durations.max_s,
+    )
+
+
+class ModelDocument(msgspec.Struct, frozen=True):
+    """What one model used and cost, of ``stats``."""
+
+    record: str
+    model: str
+    tokens: dict[str, int]
+    cost_usd: float | None
+    cost_reported_usd: float | None
+    cost_computed_usd: float | None
+    cost_unknown_calls: int
+
+
+def model_document(model: str, tokens: dict[str, int], cost: CostTotal) -> ModelDocument:
+    """The document of one model."""
+    return ModelDocument("model", model, tokens, cost.usd, cost.reported_usd, cost.computed_usd, cost.unknown_calls)
+
+
+class DoctorDocument(msgspec.Struct, frozen=True):
+    """What ``doctor`` found, one object in all."""
+
+    path: str
+    verdict: str
+    damage: list[str]
+    remarks: list[str]
+    engine: str
+    schema: int
+    is_original: bool
+    events: int
+    sessions: int
+    size_bytes: int
+    wal_bytes: int
+    pages: int
+    free_pages: int
+    mode: str
+    file_system: str
+    missed: int
+    running: list[str]
+    interrupted: list[str]
+    stale: list[str]
+    live_writers: int
 
 
 def fields_text(*documents: type[msgspec.Struct]) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
+import click
 from rich.text import Text
 
+from sonde.cli.documents import event_document
+from sonde.cli.output import data_console, print_json
 from sonde.cli.wording import amount_text, clock_text, dollars, duration_text, local, middle_cut, plural, shortened
 from sonde.events import Event, EventType
-from sonde.query.status import Status
-from sonde.query.usage import cost_of, duration_of, tokens_of
+from sonde.query import Status, cost_of, duration_of, tokens_of
 from sonde.query.vocabulary import name_of, role_of
 
 STATUS_STYLE = {
@@ -95,7 +97,7 @@ class LineWriter:
 
     def line(self, event: Event) -> Text:
         """The event as a line."""
-        text = Text(no_wrap=True, overflow="ellipsis", end="")
+        text = Text(no_wrap=True, overflow="ellipsis")
         text.append(clock_text(event.time_ns), "dim")
         text.append("  ")
         if self._session_chars:
@@ -147,6 +149,30 @@ class LineWriter:
             details = details_text(event.data, leave_out=name)
             if details:
                 text.append(f"  {details}", "dim")
+
+
+class EventPrinter:
+    """Prints events on stdout, each at once: lines for a person, cut to the terminal's width, or documents."""
+
+    def __init__(self, *, as_json: bool, with_session: bool = False) -> None:
+        self._as_json = as_json
+        self._console = data_console()
+        room = max(8, min(26, self._console.width // 5)) if with_session else 0
+        self._lines = LineWriter(session_chars=room, today=datetime.now().astimezone().date())
+
+    def __call__(self, event: Event) -> None:
+        """Print one."""
+        if self._as_json:
+            print_json(event_document(event))
+            return
+        day = self._lines.new_day(event)
+        line = self._lines.line(event)
+        if self._console.is_terminal:
+            if day:
+                self._console.print(f"── {day} ──", style="dim")
+            self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+        else:
+            click.echo(f"── {day} ──\n{line.plain}" if day else line.plain)
 
 
 def session_style(session_id: str) -> str:

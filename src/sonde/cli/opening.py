@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from sonde.errors import StoreNotFoundError
+from sonde.errors import ConfigError, StoreNotFoundError
 from sonde.recorder import DB_VARIABLE, default_db
-from sonde.store import EventStore
+from sonde.store import EventStore, SQLiteStore
 from sonde.store import open as open_store
 
 
@@ -26,6 +26,8 @@ def open_for_reading(db: str | None) -> EventStore:
     try:
         return open_store(path, mode="ro")
     except StoreNotFoundError:
+        if os.path.exists(os.path.expanduser(path)):  # there is a file, and nothing in it
+            raise
         raise StoreNotFoundError(missing(db)) from None
 
 
@@ -33,7 +35,26 @@ def missing(db: str | None) -> str:
     """What to say where there is no store: nothing was recorded yet, or the path is wrong."""
     path = store_path(db)
     if db:
-        return f"cannot open event store '{path}': no such file; check --db, or record into it: sonde run --db {path} -- CMD"
+        return (
+            f"cannot open event store '{path}': no such file; check --db, or record into it: "
+            f"sonde run --db {path} -- CMD"
+        )
     if os.environ.get(DB_VARIABLE):
-        return f"cannot open event store '{path}': no such file; check ${DB_VARIABLE}, or record into it: sonde run -- CMD"
+        return (
+            f"cannot open event store '{path}': no such file; check ${DB_VARIABLE}, or record into it: sonde run -- CMD"
+        )
     return f"nothing is recorded yet (no file '{path}'); try sonde demo, or record a program: sonde run -- CMD"
+
+
+def open_sqlite(db: str | None) -> SQLiteStore:
+    """The same for what only a store in a file can do: be copied, be examined.
+
+    Raises:
+        ConfigError: the store is a server's.
+        StoreError: as :func:`open_for_reading`.
+    """
+    store = open_for_reading(db)
+    if isinstance(store, SQLiteStore):
+        return store
+    store.close()
+    raise ConfigError(f"cannot use '{store_path(db)}' here: expected a store in a file; use the server's own tools")

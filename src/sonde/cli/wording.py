@@ -5,6 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 _NS_PER_S = 1_000_000_000
+# Below a limit in seconds: the factor, the digits behind the point, the unit.
+_SHORT = (
+    (0.0009995, 1e6, 0, "µs"),
+    (0.00995, 1e3, 2, "ms"),
+    (0.9995, 1e3, 0, "ms"),
+    (9.995, 1, 2, "s"),
+    (59.95, 1, 1, "s"),
+)
 
 
 def printable(text: str) -> str:
@@ -47,19 +55,14 @@ def middle_cut(text: str, limit: int) -> str:
 def duration_text(seconds: float) -> str:
     """A duration with three digits or two units.
 
-    >>> [duration_text(s) for s in (0.00042, 0.0123, 1.239, 42.7, 125, 3725, 100_000)]
-    ['0.42 ms', '12 ms', '1.24 s', '42.7 s', '2 m 05 s', '1 h 02 m', '1 d 03 h']
+    >>> [duration_text(s) for s in (4e-6, 0.00142, 0.0123, 1.239, 42.7, 125, 3725, 100_000)]
+    ['4 µs', '1.42 ms', '12 ms', '1.24 s', '42.7 s', '2 m 05 s', '1 h 02 m', '1 d 03 h']
     """
     if seconds < 0:
         return f"-{duration_text(-seconds)}"
-    if seconds < 0.00995:
-        return f"{seconds * 1e3:.2f} ms"
-    if seconds < 0.9995:
-        return f"{seconds * 1e3:.0f} ms"
-    if seconds < 9.995:
-        return f"{seconds:.2f} s"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
+    for limit_s, factor, digits, unit in _SHORT:
+        if seconds < limit_s:
+            return f"{seconds * factor:.{digits}f} {unit}"
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60} m {whole % 60:02} s"
@@ -106,7 +109,7 @@ def plural(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
     head, _, rest = noun.partition(" ")
-    head = f"{head[:-1]}ies" if head.endswith("y") else f"{head}s"
+    head = f"{head[:-1]}ies" if head.endswith("y") else f"{head}es" if head.endswith("s") else f"{head}s"
     return f"{number:,} {head} {rest}".rstrip()
 
 
@@ -124,7 +127,9 @@ def dollars(usd: float) -> str:
 def local(time_ns: int) -> datetime:
     """A time in this machine's zone; one that the calendar doesn't hold becomes its nearest end."""
     try:
-        return datetime.fromtimestamp(time_ns // _NS_PER_S).astimezone().replace(microsecond=time_ns % _NS_PER_S // 1000)
+        return (
+            datetime.fromtimestamp(time_ns // _NS_PER_S).astimezone().replace(microsecond=time_ns % _NS_PER_S // 1000)
+        )
     except (OverflowError, ValueError, OSError):
         return datetime.fromtimestamp(0).astimezone()
 
