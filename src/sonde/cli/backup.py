@@ -1,0 +1,41 @@
+"""``sonde backup``: a consistent copy of a store, while others record into it."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from sonde.cli.opening import open_sqlite
+from sonde.cli.options import db_option
+from sonde.cli.output import note
+from sonde.cli.progress import progress
+from sonde.cli.wording import bytes_text
+
+
+@click.command()
+@click.argument("target", type=click.Path(dir_okay=False))
+@click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
+@db_option
+def command(target: str, *, force: bool, db: str | None) -> None:
+    """Copy the store, as it is at this moment, into the file TARGET.
+
+    Recording goes on meanwhile, undisturbed. The copy is one file, complete without a -wal beside it; it appears under
+    its name when it is whole, or not at all. Copying the store's file by other means while it is in use isn't safe.
+
+    \b
+    Examples:
+      sonde backup runs-backup.db
+      sonde backup --force /mnt/stick/runs.db --db runs.db
+    """
+    with open_sqlite(db) as store:
+        if os.path.exists(target):
+            if os.path.samefile(target, store.url):
+                raise click.BadParameter(f"'{target}' is the store itself; name another file.", param_hint="TARGET")
+            if not force:
+                raise click.BadParameter(
+                    f"'{target}' exists; name another file, or replace it with --force.", param_hint="TARGET"
+                )
+        with progress("copying") as advance:
+            store.backup(target, overwrite=force, progress=advance)
+    note(f"copied '{store.url}' to '{target}' ({bytes_text(os.path.getsize(target))})")
