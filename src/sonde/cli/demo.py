@@ -6,9 +6,8 @@ import os
 import shlex
 import shutil
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -18,59 +17,92 @@ from sonde.cli.line import LineWriter
 from sonde.cli.opening import store_path
 from sonde.cli.options import db_option
 from sonde.cli.output import data_console
+from sonde.cli.tree import print_session
+from sonde.cli.wording import printable
+from sonde.errors import ConfigError
+from sonde.events import encode_data
 from sonde.hub import Subscription
-from sonde.recorder import Recorder, record
+from sonde.recorder import DISABLED_VARIABLE, record
 from sonde.store import EventStore
-
-TAGS = ("demo",)
+from sonde.store import open as open_store
 
 
 @click.command(short_help="Watch a small coding agent being recorded.")
 @db_option
 @click.option("--session", metavar="NAME", help="Name of the session.")
 @click.option("--fast", is_flag=True, help="Do not take the time that a model takes.")
-@click.option("--keep", is_flag=True, help="Keep the agent's repository afterwards.")
+@click.option("--keep", is_flag=True, help="Keep the folder that the agent works in.")
 def command(*, db: str | None, session: str | None, fast: bool, keep: bool) -> None:
     """Watch a small coding agent mend a failing test suite, and being recorded.
 
-    It reads, edits and tests a repository in a temporary folder. All of that is real: the tests run, the durations,
+    It reads, edits and tests a repository in a temporary folder. All of that is real: the tests run, and the durations,
     exit codes and errors are what happened. Only the model is scripted, so no account and no network is needed.
     """
     console = data_console()
-    where = store_path(db)
-    console.print("A small agent mends a failing test suite. Everything is real but its model, which is scripted.")
-    console.print(f"Recording to {where}\n", style="dim", soft_wrap=True)
-    folder = Path(tempfile.mkdtemp(prefix="sonde-demo-"))
-    try:
-        make_repository(folder)
-        with record(db, session_id=session, tags=TAGS) as rec, _shown_live(rec):
-            work(
-                rec,
-                ScriptedModel(is_fast=fast),
-                folder,
-                environment={**os.environ, "PAYMENT_API_KEY": API_KEY},
-            )
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    path = store_path(db)
+    with closing(open_store(path)) as store:
+        console.print("A small agent mends a failing test suite. All is real but its model, which is scripted.")
+        console.print(f"Recording to {printable(path)}\n", style="dim", soft_wrap=True)
+        session_id = _record_agent(store, session, is_fast=fast, keep=keep)
+        console.print()
+        print_session(store, session_id, console)
+        _print_redaction(store, session_id)
+    _print_next_steps(session_id, f" --db {shlex.quote(db)}" if db else "")
 
 
-@contextmanager
-def _shown_live(rec: Recorder) -> Iterator[None]:
-    """Print the events of a recorder as they happen."""
-    subscription = rec.hub.subscribe()
-    thread = threading.Thread(target=_print_events, args=(subscription,), name="sonde-demo-view", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        rec.hub.flush()
-        subscription.close()
-        thread.join()
+def _record_agent(store: EventStore, session: str | None, *, is_fast: bool, keep: bool) -> str:
+    """Let the agent work, shown live; returns the session's id."""
+    rec = record(store=store, session_id=session, tags=["demo"])
+    if rec.stats().db != store.url:
+        raise ConfigError(f"cannot show a recording: {DISABLED_VARIABLE} turns recording off; unset it")
+    with ThreadPoolExecutor(1) as pool:
+        view = pool.submit(_print_events, rec.hub.subscribe())
+        with rec:  # when it is left, the subscription ends, and the view with it
+            folder = Path(tempfile.mkdtemp(prefix="sonde-demo-"))
+            try:
+                make_repository(folder)
+                model = ScriptedModel(is_fast=is_fast)
+                work(rec, model, folder, environment={**os.environ, "PAYMENT_API_KEY": API_KEY})
+            finally:
+                if not keep:
+                    shutil.rmtree(folder, ignore_errors=True)
+    view.result()
+    return rec.session_id
 
 
-def _print_events(subscription: Subscription) -> None:
+def _print_events(events: Subscription) -> None:
+    """Print events as they come: what sonde tail -f shows to whoever looks from another terminal."""
     console = data_console()
     writer = LineWriter()
-    for event in subscription:
-        console.print(writer.line(event), no_wrap=True, overflow="ellipsis", crop=console.is_terminal)
+    for event in events:
+        line = writer.line(event)
+        if console.is_terminal:
+            console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+        else:
+            click.echo(line.plain)
+
+
+def _print_redaction(store: EventStore, session_id: str) -> None:
+    """Say what became of the API key that the tests print, as far as the store really bears it out."""
+    found = [line for event in store.read(session_id) for line in str(event.data.get("stdout", "")).splitlines()]
+    if any(API_KEY.encode() in encode_data(event.data) for event in store.read(session_id)):
+        return
+    redacted = next((line for line in found if "PAYMENT_API_KEY" in line), None)
+    if redacted is not None:
+        data_console().print("\nThe tests printed an API key (a made-up one). The store holds instead:")
+        click.echo(f"  {printable(redacted)}")
+
+
+def _print_next_steps(session_id: str, where: str) -> None:
+    console = data_console()
+    console.print("\nLook further:")
+    for words, meaning in (
+        ("sessions", "all that was recorded"),
+        (f"show {shlex.quote(session_id)} --failures", "what went wrong in this one"),
+        ("stats", "counts, durations, tokens and cost"),
+        (f"export {shlex.quote(session_id)}", "take it elsewhere"),
+        ("tail -f", "watch the next one live, while it runs"),
+    ):
+        console.print(f"  sonde {words}{where}".ljust(58), style="bold", end=" ", soft_wrap=True)
+        console.print(meaning, style="dim", soft_wrap=True)
+    console.print("\nRecord your own: sonde run -- python my_agent.py, or sonde.record() in it.", soft_wrap=True)

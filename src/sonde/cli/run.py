@@ -12,7 +12,6 @@ import click
 from sonde.cli.child import Child, held_signals
 from sonde.cli.main import EXIT_INTERRUPTED
 from sonde.cli.options import db_option
-from sonde.cli.output import note
 from sonde.errors import SondeError
 from sonde.instrument import Operation
 from sonde.recorder import (
@@ -32,6 +31,11 @@ EXIT_NOT_FOUND = 127
 
 # Only a few events are sonde's own here; the child writes its own share itself.
 CLOSE_TIMEOUT_S = 5.0
+
+
+def _note(text: str) -> None:
+    # Not the note of sonde.cli.output: that loads rich, a third of the time until the command starts.
+    click.echo(text, err=True)
 
 
 class RunCommand(click.Command):
@@ -87,15 +91,15 @@ def command(
         try:
             recorder = record(url, session_id=session, tags=tags)
         except SondeError as error:
-            note(f"sonde: {error}")
+            _note(f"sonde: {error}")
             sys.exit(EXIT_OWN_FAILURE)
         code = _run(recorder, command, url=url, title=title)
         report = recorder.close(CLOSE_TIMEOUT_S, error=_error_of(code))
     if not report:
-        note(f"sonde: the recording is incomplete: {report}")
+        _note(f"sonde: the recording is incomplete: {report}")
     if not quiet and report.committed:
         where = f" --db {shlex.quote(db)}" if db else ""
-        note(f"sonde: recorded; look at it with: sonde show {shlex.quote(recorder.session_id)}{where}")
+        _note(f"sonde: recorded; look at it with: sonde show {shlex.quote(recorder.session_id)}{where}")
     sys.exit(code)
 
 
@@ -106,7 +110,7 @@ def _run(recorder: Recorder, command: tuple[str, ...], *, url: str, title: str |
             end = Child(command, environment=_environment(recorder, op, url)).wait()
         except OSError as error:
             code = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
-            note(f"sonde: cannot run {command[0]!r}: {_reason(command[0], error)}")
+            _note(f"sonde: cannot run {command[0]!r}: {_reason(command[0], error)}")
             op.fail(error)
             op.set(exit_code=code)
             return code

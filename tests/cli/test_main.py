@@ -1,0 +1,201 @@
+"""The command line as a whole: help, versions, errors, exit codes, pipes, Ctrl-C."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sonde.cli import main
+from sonde.cli.main import COMMANDS
+
+SONDE = [sys.executable, "-m", "sonde"]
+DEADLINE_S = 30.0
+
+# The command line with one of its commands replaced, to see what comes of what that does.
+WITH_COMMAND = """
+import sys, types, click
+from sonde.cli import main
+from sonde.cli.main import COMMANDS
+module = types.ModuleType("sonde.cli.example")
+sys.modules["sonde.cli.example"] = module
+COMMANDS["example"] = "example"
+@click.command()
+def command():
+    {body}
+module.command = command
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SONDE_DB", str(tmp_path / "runs.db"))
+    for name in ("FORCE_COLOR", "NO_COLOR", "SONDE_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def sonde(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
+    return subprocess.run([*SONDE, *arguments], check=False, timeout=DEADLINE_S, **options)
+
+
+def with_command(body: str, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", WITH_COMMAND.format(body=body), *(arguments or ["example"])]
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
+    return subprocess.run(program, check=False, timeout=DEADLINE_S, **options)
+
+
+def test_help_names_every_command_and_where_to_begin() -> None:
+    """sonde --help lists all commands and says which to try first."""
+    done = sonde("--help")
+    assert done.returncode == 0
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert "sonde demo" in done.stdout
+    assert "sonde run -- python my_agent.py" in done.stdout
+
+
+def test_sonde_alone_prints_the_help() -> None:
+    """As a usage error: a script that lost its argument does not look successful."""
+    done = sonde()
+    assert done.returncode == 2
+    assert "Commands:" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text begins with a sentence on what it is for; -h works as well."""
+    with pytest.raises(SystemExit) as ended:
+        main([name, "-h"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"Usage: sonde {name}")
+
+
+def test_version_is_that_of_the_package() -> None:
+    """sonde --version prints name and version."""
+    assert sonde("--version").stdout == f"sonde {metadata.version('sonde')}\n"
+
+
+def test_a_command_written_wrong_is_told_the_right_one() -> None:
+    """A near name is suggested; exit code 2."""
+    done = sonde("sesions")
+    assert done.returncode == 2
+    assert "No such command 'sesions'; did you mean sessions?" in done.stderr
+
+
+def test_a_known_error_is_one_line() -> None:
+    """The error's message and exit code 3 for what is not found, without a traceback; with --debug the traceback too."""
+    done = sonde("show", "--db", "/nonexistent/runs.db", "last")
+    assert done.returncode == 3
+    assert done.stderr.startswith("sonde: cannot open event store '/nonexistent/runs.db'")
+    assert done.stderr.count("\n") == 1
+    assert "StoreNotFoundError" in sonde("--debug", "show", "--db", "/nonexistent/runs.db", "last").stderr
+
+
+def test_an_unexpected_error_is_one_line_that_says_what_to_do() -> None:
+    """Exit code 1; --debug before the command shows the traceback, after the command it is no option of sonde's."""
+    done = with_command("raise RuntimeError('a\\nb')")
+    assert done.returncode == 1
+    assert done.stderr.startswith("sonde: internal error: RuntimeError: a b; run with --debug")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" in with_command("raise RuntimeError('a')", "--debug", "example").stderr
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    """Quiet, whether the pipe breaks while there is output or at the end of it."""
+    for body in ("[click.echo('x' * 1000) for _ in range(1000)]", "print('x', end='')"):
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            done = with_command(body, stdout=writing)
+        finally:
+            os.close(writing)
+        assert (done.returncode, done.stderr) == (0, ""), body
+
+
+def test_help_into_a_closed_pipe_is_no_error() -> None:
+    """The help is printed before any command runs, and is as quiet."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = sonde("--help", stdout=writing)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_under_stdout_is_said_once() -> None:
+    """One line, exit code 1, and nothing more when Python exits."""
+    with open("/dev/full", "w") as full:
+        done = with_command("print('x')", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "sonde: No space left on device\n"
+
+
+@pytest.mark.parametrize("redirection", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(redirection: str, tmp_path: Path) -> None:
+    """Commands work all the same, and no file of theirs takes the number of a standard stream."""
+    script = f'exec "$@" {redirection}'
+    for arguments in (["--help"], ["run", "--", "true"], ["sessions"]):
+        done = subprocess.run(
+            ["sh", "-c", script, "-", *SONDE, *arguments], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), arguments
+    assert (tmp_path / "runs.db").read_bytes().startswith(b"SQLite format 3\0")
+
+
+def test_ctrl_c_ends_with_130_and_no_traceback() -> None:
+    """Whatever the command is doing."""
+    program = [
+        sys.executable,
+        "-c",
+        WITH_COMMAND.format(body="print('ready', flush=True); import time; time.sleep(60)"),
+    ]
+    with subprocess.Popen([*program, "example"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_only_where_a_person_wants_them(variables: dict[str, str], coloured: bool) -> None:
+    """In a terminal, unless NO_COLOR is set."""
+    body = "from sonde.cli.output import data_console; data_console().print('x', style='red')"
+    master, slave = pty.openpty()
+    try:
+        environment = {**os.environ, "TERM": "xterm", **variables}
+        assert with_command(body, stdout=slave, env=environment).returncode == 0
+        assert (b"\x1b[31m" in os.read(master, 1000)) is coloured
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    """sonde completion prints a script for each shell, with a comment on how to install it."""
+    done = sonde("completion", shell)
+    assert done.returncode == 0
+    assert "_SONDE_COMPLETE" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("# To install it:")
+
+
+def test_completion_for_a_shell_that_is_not_known() -> None:
+    """Says which ones there are."""
+    done = sonde("completion", env={**os.environ, "SHELL": "/bin/tcsh"})
+    assert done.returncode == 2
+    assert "expected one of bash, zsh, fish" in done.stderr
+
+
+def test_completion_knows_the_commands() -> None:
+    """What the script asks for gets an answer."""
+    asked = {"_SONDE_COMPLETE": "bash_complete", "COMP_WORDS": "sonde se", "COMP_CWORD": "1"}
+    assert sonde(env={**os.environ, **asked}).stdout == "plain,sessions\n"
