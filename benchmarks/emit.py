@@ -30,7 +30,7 @@ class Discarding(LogRecordExporter):
 
 
 def sonde_emit() -> float:
-    """ns an emit, with one live subscription; its queue keeps what fits, like the peer's."""
+    """Nanoseconds an emit, with one live subscription; its queue keeps what fits, like the peer's."""
     with Hub(RECORDER_HUB) as hub, hub.subscribe():
         emit = hub.emit
         began_ns = time.perf_counter_ns()
@@ -40,7 +40,7 @@ def sonde_emit() -> float:
 
 
 def opentelemetry_emit() -> Callable[[], float]:
-    """ns a log record through the batch processor, with its default sizes and an exporter that discards."""
+    """Nanoseconds a log record through the batch processor, with its default sizes and an exporter that discards."""
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
 
     def run() -> float:

@@ -18,8 +18,8 @@ Complete = Callable[[Event], Event]
 class Redactor(Protocol):
     """What takes the secrets out. ``sonde.redaction.SecretRedactor`` is one."""
 
-    def suspicious(self, joined: bytes) -> bool:
-        """Whether the JSON of a batch may hold a secret. Never ``False`` where ``redact`` would change something."""
+    def suspects(self, encoded: Sequence[bytes]) -> list[int]:
+        """Which of these JSON objects may hold a secret. None that ``redact`` would change is left out."""
         ...
 
     def redact(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -45,12 +45,9 @@ class Preparation:
         if self._complete is not None:
             events = [self._completed(event) for event in events]
         encoded = [self._encoded(event) for event in events]
-        redactor = self._redactor
-        if redactor is not None and redactor.suspicious(b"\n".join(encoded)):
-            encoded = [
-                self._redacted(redactor, event, data_json) if redactor.suspicious(data_json) else data_json
-                for event, data_json in zip(events, encoded, strict=True)
-            ]
+        if self._redactor is not None:
+            for suspect in self._redactor.suspects(encoded):
+                encoded[suspect] = self._redacted(self._redactor, events[suspect], encoded[suspect])
         return [
             Record(stream_of(event), event.writer_id, event.seq, event, data_json)
             for event, data_json in zip(events, encoded, strict=True)
