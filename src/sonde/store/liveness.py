@@ -154,7 +154,7 @@ class LockFiles:
             os.rmdir(self._folder)
 
     def is_held(self, writer_id: str) -> bool:
-        """Whether any process, this one included, holds the writer's file. Its shared lock is none to others who look."""
+        """Whether any process, this one included, holds the writer's file. Lookers don't see each other."""
         if not _HAS_FLOCK:
             return False
         try:

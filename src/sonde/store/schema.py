@@ -112,8 +112,8 @@ def file_kind(connection: apsw.Connection) -> tuple[FileKind, int]:
 def create(connection: apsw.Connection, *, on_disk: bool) -> None:
     """Make the tables unless another process has just done so.
 
-    The order of the first two pragmas matters: ``auto_vacuum`` is fixed by the first write to the file, and switching to
-    WAL is one.
+    The order of the first two pragmas matters: ``auto_vacuum`` is fixed by the first write to the file, and switching
+    to WAL is one.
     """
     if on_disk:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")

@@ -171,8 +171,8 @@ class SQLiteStore:
     ) -> Iterator[RecordedEvent]:
         """Events as they are committed, by any process.
 
-        ``None``: from now on; ``Position.START``: everything, then live. Each exactly once, at once from this handle and within some 50 ms from other processes. Ends when the store is
-        closed, or once nothing has come for ``timeout_s``.
+        ``None``: from now on; ``Position.START``: everything, then live. Each exactly once: at once from this handle,
+        some 50 ms later from other processes. Ends when the store is closed, or once nothing has come for ``timeout_s``.
         """
         wanted = _listed(types)
         attachment = self._attached()
