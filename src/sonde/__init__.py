@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.recorder import RecorderStats as RecorderStats
     from sonde.recorder import record as record
     from sonde.redaction import NoRedactor as NoRedactor
+    from sonde.redaction import Redactor as Redactor
     from sonde.redaction import SecretRedactor as SecretRedactor
     from sonde.store import AppendResult as AppendResult
     from sonde.store import Durability as Durability
@@ -107,6 +108,7 @@ _HOMES = {
     "RecordedEvent": "events",
     "Recorder": "recorder",
     "RecorderStats": "recorder",
+    "Redactor": "redaction",
     "SQLiteStore": "store",
     "Scope": "context",
     "SecretRedactor": "redaction",

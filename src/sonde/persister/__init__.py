@@ -6,7 +6,7 @@ from sonde.persister.persister import (
     DEFAULT_STREAM,
     Persister,
 )
-from sonde.persister.preparation import Complete, Preparation, Redactor
+from sonde.persister.preparation import Complete, Preparation
 from sonde.persister.report import FlushReport
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "FlushReport",
     "Persister",
     "Preparation",
-    "Redactor",
 ]

@@ -25,8 +25,9 @@ from sonde.events import Event, EventType, PublishedEvent
 from sonde.failures import FailureLog
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Bell, Chunk, Hub, Missed, Overflow, require_positive
 from sonde.hub.thread import LazyThread
-from sonde.persister.preparation import Complete, Preparation, Redactor
+from sonde.persister.preparation import Complete, Preparation
 from sonde.persister.report import FlushReport
+from sonde.redaction import Redactor
 from sonde.store import EventStore, Record
 
 DEFAULT_PERSIST_BATCH_SIZE = 100

@@ -17,10 +17,10 @@ from sonde.events import Event
 from sonde.failures import LOGGER
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow
 from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices, price
-from sonde.persister import FlushReport, Persister, Redactor
+from sonde.persister import FlushReport, Persister
 from sonde.recorder.location import default_db, default_session_id, inherited_scope, is_disabled
 from sonde.recorder.stats import RecorderStats
-from sonde.redaction import NoRedactor, SecretRedactor
+from sonde.redaction import NoRedactor, Redactor, SecretRedactor
 from sonde.store import EventStore, SQLiteStore
 from sonde.store import open as open_store
 
