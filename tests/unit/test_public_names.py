@@ -46,6 +46,7 @@ NAMES = [
     "RecordedEvent",
     "Recorder",
     "RecorderStats",
+    "Redactor",
     "SQLiteStore",
     "Scope",
     "SecretRedactor",
