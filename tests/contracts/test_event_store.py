@@ -242,7 +242,8 @@ def test_truncate_spares_others(store: EventStore) -> None:
     store.truncate("a", 3)
     assert store.truncate("nope", 3) == 0
     assert [event.version for event in store.read("b")] == [1, 2, 3]
-    assert [(e.stream_id, e.version) for e in store.read_all()][0] == ("a", 3)
+    first = next(store.read_all())
+    assert (first.stream_id, first.version) == ("a", 3)
 
 
 def test_data_that_json_cannot_carry_is_marked(store: EventStore) -> None:
@@ -297,7 +298,7 @@ def test_large_batches_and_large_events(store: EventStore) -> None:
     store.append_batch([record("s", seq) for seq in range(1, 5_001)])
     store.append("s", [Event("a.b", 1, data={"text": "x" * 2_000_000})])
     assert store.head("s") == 5_001
-    assert len(list(store.read("s", 5_001))[0].data["text"]) == 2_000_000
+    assert len(next(store.read("s", 5_001)).data["text"]) == 2_000_000
 
 
 def test_follow_from_the_beginning(store: EventStore) -> None:
@@ -372,15 +373,15 @@ def test_close_is_final_and_idempotent(store: EventStore) -> None:
         lambda: store.append_batch([record("s", 1)]),
         lambda: store.read("s"),
         lambda: store.read_by_type("s", "a.b"),
-        lambda: store.read_all(),
-        lambda: store.follow(),
-        lambda: store.streams(),
+        store.read_all,
+        store.follow,
+        store.streams,
         lambda: store.head("s"),
         lambda: store.truncate("s", 1),
         lambda: store.register_writer("w"),
         lambda: store.release_writer("w"),
         lambda: store.liveness("w"),
-        lambda: store.health(),
+        store.health,
     ]
     for call in calls:
         with pytest.raises(StoreClosedError, match="open it again"):

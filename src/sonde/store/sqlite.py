@@ -172,7 +172,7 @@ class SQLiteStore:
         """Events as they are committed, by any process.
 
         ``None``: from now on; ``Position.START``: everything, then live. Each exactly once: at once from this handle,
-        some 50 ms later from other processes. Ends when the store is closed, or once nothing has come for ``timeout_s``.
+        some 50 ms later from other processes. Ends when the store closes, or once nothing has come for ``timeout_s``.
         """
         wanted = _listed(types)
         attachment = self._attached()

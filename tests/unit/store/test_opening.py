@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import apsw
 import pytest
 
 from sonde import errors
@@ -174,8 +174,8 @@ def test_a_file_of_something_else(tmp_path: Path, content: bytes, mode: Mode) ->
 def test_a_database_of_another_program(tmp_path: Path, mode: Mode) -> None:
     """It is refused and left byte for byte as it was, with nothing beside it."""
     path = tmp_path / "theirs.db"
-    with sqlite3.connect(path) as theirs:
-        theirs.execute("CREATE TABLE events (id)")
+    theirs = apsw.Connection(str(path))
+    theirs.execute("CREATE TABLE events (id)")
     theirs.close()
     before = path.read_bytes()
     with pytest.raises(errors.StoreFormatError, match="an SQLite database of another program"):
@@ -188,8 +188,8 @@ def test_a_database_of_another_program(tmp_path: Path, mode: Mode) -> None:
 def test_a_newer_schema(tmp_path: Path, mode: Mode) -> None:
     """The message names both versions and the way out."""
     path = filled(tmp_path / "e.db")
-    with sqlite3.connect(path) as raw:
-        raw.execute("PRAGMA user_version = 7")
+    raw = apsw.Connection(str(path))
+    raw.execute("PRAGMA user_version = 7")
     raw.close()
     with pytest.raises(errors.StoreSchemaError) as caught:
         open_store(path, mode=mode)

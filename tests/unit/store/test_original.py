@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
+import apsw
 import pytest
 
 from sonde.errors import StoreCorruptError, StoreError
@@ -44,19 +45,18 @@ TIMES = (
 )
 
 
-def made(path: Path, *, journal: str = "delete") -> sqlite3.Connection:
+def made(path: Path, *, journal: str = "delete") -> apsw.Connection:
     """A file as the original makes it: two streams, each form of time, null data."""
-    connection = sqlite3.connect(path)
-    connection.executescript(SCHEMA)
+    connection = apsw.Connection(str(path))
+    connection.execute(SCHEMA)
     connection.execute(f"PRAGMA journal_mode = {journal}")
     rows = [
-        ("s-a", "tool.started", number, "s-a", "p", "t", '{"n":%d,"text":"\\u003c"}' % number, time)
+        ("s-a", "tool.started", number, "s-a", "p", "t", f'{{"n":{number},"text":"\\u003c"}}', time)
         for number, time in enumerate(TIMES, 1)
     ]
     rows.insert(1, ("s-b", "plan.created", 1, "", "", "", "null", TIMES[0]))
     rows.append(("s-b", "plan.updated", 2, "", "", "", "{}", "0001-01-01 00:00:00 +0000 UTC"))
     connection.executemany(INSERT, rows)
-    connection.commit()
     return connection
 
 
@@ -122,7 +122,6 @@ def test_the_original_while_it_records(tmp_path: Path) -> None:
     live = made(tmp_path / "t.db")
     live.execute("PRAGMA journal_mode = wal")
     live.execute(INSERT, ("s-c", "a.b", 1, "", "", "", "{}", TIMES[0]))
-    live.commit()
     before = (tmp_path / "t.db").read_bytes()
     with open_store(tmp_path / "t.db") as store:
         assert store.head("s-c") == 1
@@ -135,7 +134,6 @@ def test_the_original_after_a_crash(tmp_path: Path) -> None:
     live = made(tmp_path / "t.db")
     live.execute("PRAGMA journal_mode = wal")
     live.execute(INSERT, ("s-c", "a.b", 1, "", "", "", "{}", TIMES[0]))
-    live.commit()
     crashed = tmp_path / "crashed"
     crashed.mkdir()
     for suffix in ("", "-wal"):
@@ -151,7 +149,6 @@ def test_data_that_is_no_object(tmp_path: Path) -> None:
     """A broken row is named."""
     connection = made(tmp_path / "t.db")
     connection.execute("UPDATE telemetry_events SET data = '[1]' WHERE id = 3")
-    connection.commit()
     connection.close()
     with open_store(tmp_path / "t.db") as store, pytest.raises(StoreCorruptError, match="cannot read event 3 in"):
         list(store.read_all())
@@ -159,7 +156,7 @@ def test_data_that_is_no_object(tmp_path: Path) -> None:
 
 def test_a_table_of_that_name_with_other_columns(tmp_path: Path) -> None:
     """It is another program's."""
-    connection = sqlite3.connect(tmp_path / "t.db")
+    connection = apsw.Connection(str(tmp_path / "t.db"))
     connection.execute("CREATE TABLE telemetry_events (id, stream_id)")
     connection.close()
     with pytest.raises(StoreError, match="another program"):
@@ -171,8 +168,8 @@ def test_a_table_of_that_name_with_other_columns(tmp_path: Path) -> None:
 def test_the_originals_own_files(name: str) -> None:
     """What the Go program itself wrote: every event, in order, with its time; the files stay as they are."""
     before = (SAMPLES / name).read_bytes()
-    with sqlite3.connect(f"file:{SAMPLES / name}?immutable=1", uri=True) as raw:
-        counts = Counter(stream for (stream,) in raw.execute("SELECT stream_id FROM telemetry_events"))
+    raw = sqlite3.connect(f"file:{SAMPLES / name}?immutable=1", uri=True)
+    counts = Counter(stream for (stream,) in raw.execute("SELECT stream_id FROM telemetry_events"))
     raw.close()
     with open_store(SAMPLES / name) as store:
         for stream_id, count in counts.items():
