@@ -1,0 +1,7 @@
+"""Receivers: events of others come into a store."""
+
+from sonde.receivers.intake import ImportReport
+from sonde.receivers.jsonl import import_jsonl
+from sonde.receivers.original import import_original
+
+__all__ = ["ImportReport", "import_jsonl", "import_original"]

@@ -1,0 +1,100 @@
+"""JSONL: the original's wire form, one event a line, as the original and sonde's own export write it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, cast
+
+from sonde.errors import ConfigError, EventDecodeError
+from sonde.events import Event
+from sonde.receivers.intake import ImportReport, Intake, Progress
+from sonde.redaction import Redactor
+from sonde.store.contract import EventStore
+
+DEFAULT_STREAM = "default"
+_BOM = b"\xef\xbb\xbf"
+
+
+def import_jsonl(
+    store: EventStore,
+    source: str | os.PathLike[str] | IO[bytes],
+    *,
+    stream_id: str | None = None,
+    redactor: Redactor | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Read a file of JSON lines (gzip if its name ends in ``.gz``), or an open binary file, into ``store``.
+
+    Each event goes to ``stream_id``, else to the stream of its session, else to ``default``. What the store has from an
+    earlier import is not added again (see :mod:`sonde.receivers.intake`). Secrets are taken out by a
+    ``SecretRedactor`` unless another redactor is given. Empty lines and a byte order mark are passed over.
+
+    A line that is no event raises, after those before it were imported; with ``skip_bad`` it is counted and listed, and
+    the rest is imported. Streams: what is in memory is a batch, and 100 bytes for each distinct event. Blocks.
+
+    Raises:
+        EventDecodeError: a line is no event; the message names file, line and reason.
+        ConfigError: the file cannot be read.
+        StoreError: the store does not take a batch.
+
+    >>> import io
+    >>> from sonde.store import SQLiteStore
+    >>> store = SQLiteStore(":memory:")
+    >>> line = b'{"type":"debug","timestamp":"2026-02-11T09:30:00Z","sessionId":"s-1"}'
+    >>> import_jsonl(store, io.BytesIO(line)).imported, import_jsonl(store, io.BytesIO(line)).imported
+    (1, 0)
+    """
+    intake = Intake(store, redactor=redactor, progress=progress)
+    with _opened(source) as (file, name):
+        for number, line in _lines(file):
+            try:
+                if isinstance(line, Exception):
+                    raise EventDecodeError(f"cannot read on: {line}")
+                event = Event.from_json(line)
+                intake.add(event.session_id or DEFAULT_STREAM if stream_id is None else stream_id, event)
+            except EventDecodeError as error:
+                if not skip_bad:
+                    intake.flush()
+                    raise EventDecodeError(
+                        f"cannot import '{name}', line {number}: {error}; mend the line, or skip bad lines"
+                    ) from None
+                intake.skip(number, str(error))
+    return intake.report()
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[tuple[IO[bytes], str]]:
+    if not isinstance(source, str | os.PathLike):
+        yield source, str(getattr(source, "name", "<stream>"))
+        return
+    name = os.fspath(source)
+    try:
+        opened = cast("IO[bytes]", gzip.open(name) if name.endswith(".gz") else open(name, "rb"))  # noqa: SIM115
+    except OSError as error:
+        raise ConfigError(
+            f"cannot import '{name}': {error.strerror or error}; expected a readable file of JSON lines"
+        ) from error
+    with opened as file:
+        yield file, name
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | Exception]]:
+    """Lines with their numbers, from 1. What ends the file early, such as cut gzip data, comes as the last one."""
+    number = 0
+    while True:
+        number += 1
+        try:
+            line = file.readline()
+        except (EOFError, OSError, zlib.error) as error:
+            yield number, error
+            return
+        if not line:
+            return
+        line = (line.removeprefix(_BOM) if number == 1 else line).strip()
+        if line:
+            yield number, line
