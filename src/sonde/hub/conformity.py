@@ -22,13 +22,10 @@ def plain_text(value: object) -> str:
     Raises:
         TypeError: it has no text.
     """
-    if isinstance(value, str):
-        return str.__str__(value)
     try:
-        text = str(value)
+        return str.__str__(value if issubclass(type(value), str) else str(value))  # its ``__class__`` may be a trap
     except Exception as error:  # a foreign object may raise anything
         raise TypeError("an id without a text") from error
-    return str.__str__(text)
 
 
 def plain_mapping(data: object, more: dict[str, Any] | None = None) -> Any:
