@@ -1,8 +1,8 @@
 """Intake: what every importer does with an event: identify, redact, write in batches, count.
 
 Identity is content: an event's writer is ``import-<stream>``, its ``seq`` a hash of what it says, of its stream, and of
-how many equal events came before it. So the same file, whole or grown, in whatever format it is kept, adds only what the
-store does not have. The hash is taken before redaction: other rules do not make other events.
+how many equal events came before it. So the same file, whole or grown, in whatever format it is kept, adds only what
+the store does not have. The hash is taken before redaction: other rules do not make other events.
 """
 
 from __future__ import annotations
