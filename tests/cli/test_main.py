@@ -52,7 +52,7 @@ def with_command(body: str, *arguments: str, **more: Any) -> subprocess.Complete
 
 
 def test_help_names_every_command_and_where_to_begin() -> None:
-    """sonde --help lists all commands and says which to try first."""
+    """The help lists all commands and says which to try first."""
     done = sonde("--help")
     assert done.returncode == 0
     assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
@@ -77,7 +77,7 @@ def test_every_command_has_a_help(name: str, capsys: pytest.CaptureFixture[str])
 
 
 def test_version_is_that_of_the_package() -> None:
-    """sonde --version prints name and version."""
+    """The option --version prints name and version."""
     assert sonde("--version").stdout == f"sonde {metadata.version('sonde')}\n"
 
 
@@ -89,7 +89,7 @@ def test_a_command_written_wrong_is_told_the_right_one() -> None:
 
 
 def test_a_known_error_is_one_line() -> None:
-    """The error's message and exit code 3 for what is not found, without a traceback; with --debug the traceback too."""
+    """The error's message and exit code 3 for what is not found, without a traceback; --debug shows it."""
     done = sonde("show", "--db", "/nonexistent/runs.db", "last")
     assert done.returncode == 3
     assert done.stderr.startswith("sonde: cannot open event store '/nonexistent/runs.db'")
@@ -181,7 +181,7 @@ def test_colours_only_where_a_person_wants_them(variables: dict[str, str], colou
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str) -> None:
-    """sonde completion prints a script for each shell, with a comment on how to install it."""
+    """The command completion prints a script for each shell, with a comment on how to install it."""
     done = sonde("completion", shell)
     assert done.returncode == 0
     assert "_SONDE_COMPLETE" in done.stdout
