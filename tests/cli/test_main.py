@@ -36,7 +36,8 @@ main(sys.argv[1:])
 @pytest.fixture(autouse=True)
 def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SONDE_DB", str(tmp_path / "runs.db"))
-    for name in ("FORCE_COLOR", "NO_COLOR", "SONDE_DISABLED"):
+    # Unbuffered, Python would not fail late, in the flush at its exit.
+    for name in ("FORCE_COLOR", "NO_COLOR", "SONDE_DISABLED", "PYTHONUNBUFFERED"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -36,16 +36,6 @@ sys.exit(7)
 """
 
 
-@pytest.fixture
-def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The store that every ``sonde`` of a test uses."""
-    path = tmp_path / "runs.db"
-    for name in ("SONDE_SESSION", "TRACEPARENT", "SONDE_DISABLED", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SONDE_DB", str(path))
-    return path
-
-
 def run(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """``sonde run`` with the arguments, to its end."""
     return subprocess.run(
