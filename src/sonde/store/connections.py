@@ -120,10 +120,13 @@ class Connections:
         self._in_memory = location.url == MEMORY
         self._busy_timeout_s = busy_timeout_s
         self._write_lock = threading.Lock()
-        self._pool_lock = threading.Lock()
+        self._gate = threading.Condition(threading.Lock())  # for what follows
+        self._borrowed = 0
+        self._paused = False
         self._idle: list[apsw.Connection] = []
         self._all: set[apsw.Connection] = set()
-        self._writer: apsw.Connection | None = None
+        self._writer: apsw.Connection | None = None  # under the write lock
+        self._holds_write_lock = False
         locks = location.writable and not self._in_memory and _HAS_FLOCK
         self._file_lock = FileLock(f"{location.url}-lock") if locks else None
         if self._in_memory:
@@ -137,7 +140,7 @@ class Connections:
         except BaseException:
             connection.close()
             raise
-        with self._pool_lock:
+        with self._gate:
             self._all.add(connection)
         return connection
 
@@ -155,6 +158,8 @@ class Connections:
             if not self._file_lock.acquire(deadline_s):
                 raise self._busy()
             try:
+                # Another program may hold SQLite's own lock: what is left of the time is for that.
+                connection.set_busy_timeout(max(1, int((deadline_s - time.monotonic()) * 1000)))
                 yield connection
             finally:
                 self._file_lock.release()
@@ -168,28 +173,61 @@ class Connections:
             with self._write_lock:
                 yield self._writing_connection()
             return
-        self._check_open()
+        connection = self._borrow()
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._open()
-        try:
+            if connection is None:
+                connection = self._open()
             yield connection
         finally:
-            if self.closed or len(self._idle) >= _MAX_IDLE:
-                self._discard(connection)
-            else:
+            self._give_back(connection)
+
+    def _borrow(self) -> apsw.Connection | None:
+        with self._gate:
+            while self._paused:
+                self._gate.wait()
+            self._check_open()
+            self._borrowed += 1
+            return self._idle.pop() if self._idle else None
+
+    def _give_back(self, connection: apsw.Connection | None) -> None:
+        with self._gate:
+            keep = connection is not None and not self.closed and len(self._idle) < _MAX_IDLE
+            if keep and connection is not None:
                 self._idle.append(connection)
-                self._empty_pool_if_closed()
+        if not keep and connection is not None:
+            self._discard(connection)
+        with self._gate:
+            self._borrowed -= 1
+            if self._paused:
+                self._gate.notify_all()
+
+    def pause(self, deadline_s: float) -> None:
+        """Let no thread in, wait for those inside, and close all, but not a store in memory, which would be lost."""
+        self._holds_write_lock = self._write_lock.acquire(timeout=max(0.0, deadline_s - time.monotonic()))
+        if not self._holds_write_lock:
+            return
+        with self._gate:
+            self._paused = True
+            while self._borrowed and self._gate.wait(max(0.0, deadline_s - time.monotonic())):
+                pass
+            quiet = self._borrowed == 0
+        if quiet and not self._in_memory:
+            self._close_all()
+
+    def resume(self) -> None:
+        """The end of :meth:`pause`: connections are opened again when they are needed."""
+        if self._holds_write_lock:
+            self._holds_write_lock = False
+            with self._gate:
+                self._paused = False
+                self._gate.notify_all()
+            self._write_lock.release()
 
     def close(self) -> None:
         """Close what is idle; a read in flight closes its own connection when it ends."""
         self.closed = True
         with self._write_lock:
-            self._empty_pool()
-            if self._writer is not None:
-                self._discard(self._writer)
-                self._writer = None
+            self._close_all()
             if self._file_lock is not None:
                 self._file_lock.remove()
 
@@ -207,19 +245,17 @@ class Connections:
             self._writer = self._open()
         return self._writer
 
-    def _empty_pool_if_closed(self) -> None:
-        if self.closed:  # just now, by another thread: nobody else will empty the pool
-            self._empty_pool()
-
-    def _empty_pool(self) -> None:
-        while self._idle:
-            try:
-                self._discard(self._idle.pop())
-            except IndexError:  # another thread took the last
-                return
+    def _close_all(self) -> None:
+        with self._gate:
+            connections, self._idle = self._idle, []
+        if self._writer is not None:
+            connections.append(self._writer)
+            self._writer = None
+        for connection in connections:
+            self._discard(connection)
 
     def _discard(self, connection: apsw.Connection) -> None:
-        with self._pool_lock:
+        with self._gate:
             self._all.discard(connection)
         if not self._abandoned:
             connection.close()

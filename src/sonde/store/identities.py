@@ -17,6 +17,7 @@ Run = tuple[int, int]
 # More runs than this are looked up and inserted in one statement each: a statement takes the GIL back when it returns,
 # and beside a busy thread every such return can cost 5 ms.
 _BULK = 8
+_INT64_MAX = 2**63 - 1
 
 _TOUCHING = "SELECT first, last FROM seen WHERE writer = ? AND first <= ? ORDER BY first DESC"
 _TOUCHED = """SELECT j.key FROM json_each(?2) AS j JOIN seen AS s
@@ -67,7 +68,7 @@ def _merge(connection: apsw.Connection, writer: int, run: Run) -> set[int]:
     low, high = run
     known: set[int] = set()
     absorbed: list[int] = []
-    for range_first, range_last in connection.execute(_TOUCHING, (writer, high + 1)):
+    for range_first, range_last in connection.execute(_TOUCHING, (writer, min(high + 1, _INT64_MAX))):
         if range_last < low - 1:
             break
         known.update(range(max(low, range_first), min(high, range_last) + 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
@@ -18,6 +17,7 @@ from sonde.store.connections import transaction
 from sonde.store.contract import AppendResult, Durability, Liveness, Record, StoreHealth, StreamInfo
 from sonde.store.failures import Translation
 from sonde.store.following import follow
+from sonde.store.forking import forks
 from sonde.store.location import MEMORY, Mode
 from sonde.store.names import storable
 from sonde.store.reading import Page, Reading
@@ -28,8 +28,6 @@ _PAGE_ROWS = 500
 _FIRST_PAGE_ROWS = 50
 
 _PageReader = Callable[[Attachment, apsw.Connection, int, int], Page]
-
-_stores: weakref.WeakSet[SQLiteStore] = weakref.WeakSet()
 
 
 class SQLiteStore:
@@ -62,7 +60,7 @@ class SQLiteStore:
         self._closed = False
         self._renewing = threading.Lock()
         self._attachment = self._attach()
-        _stores.add(self)
+        forks.stores.add(self)
 
     @property
     def url(self) -> str:
@@ -338,7 +336,8 @@ class SQLiteStore:
     # --- what this process has open ----------------------------------------------------------------------------------
 
     def _attach(self) -> Attachment:
-        return Attachment(self._path, self._mode, busy_timeout_s=self._busy_timeout_s)
+        with forks.opening:
+            return Attachment(self._path, self._mode, busy_timeout_s=self._busy_timeout_s)
 
     def _attached(self, *, writing: bool = False) -> Attachment:
         """What this process has open: anew in the child of a fork, and where the path names another file by now."""
@@ -359,8 +358,16 @@ class SQLiteStore:
                 self._register(fresh, writer_id)
             return fresh
 
-    def _after_fork(self) -> None:
-        # Locks that other threads held at the fork would be held for ever. The rest is left to the next call.
+    def before_fork(self, deadline_s: float) -> None:
+        """See :mod:`sonde.store.forking`."""
+        self._attachment.connections.pause(deadline_s)
+
+    def after_fork_in_parent(self) -> None:
+        """See :mod:`sonde.store.forking`."""
+        self._attachment.connections.resume()
+
+    def after_fork_in_child(self) -> None:
+        """See :mod:`sonde.store.forking`. The rest is left to the next call, which finds another pid."""
         self._renewing = threading.Lock()
         self._attachment.abandon()
 
@@ -380,12 +387,3 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
-
-
-def _after_fork_in_child() -> None:
-    for store in list(_stores):
-        store._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

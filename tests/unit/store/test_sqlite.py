@@ -92,7 +92,7 @@ def test_a_lock_that_is_not_given_up(path: Path) -> None:
     with SQLiteStore(path, busy_timeout_s=0.1) as store:
         other = apsw.Connection(str(path))
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailableError, match="cannot append to event store .* raise busy_timeout_s"):
+        with pytest.raises(StoreUnavailableError, match=r"cannot append to event store .* raise busy_timeout_s"):
             store.append("s", numbered(1))
         assert store.head("s") == 0
         other.execute("ROLLBACK")
