@@ -1,12 +1,15 @@
 """``sonde run``: real commands, real signals, a real terminal."""
 
+import fcntl
 import json
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -387,3 +390,74 @@ def test_ctrl_c_that_ends_the_command_ends_sonde_with_130(db: Path, terminal: An
     assert b"Traceback" not in one.screen
     assert b"sonde: recorded" in one.screen
     assert events_of(db)[-1].data["status"] == "cancelled"
+
+
+# -- captured output ---------------------------------------------------------------------------------------------------
+
+
+def test_output_is_recorded_only_when_asked_for(db: Path) -> None:
+    """Without --capture nothing of it is on record."""
+    run("--", "echo", "hello")
+    assert "stdout" not in shell_end(db).data
+
+
+def test_captured_output_is_passed_on_and_recorded(db: Path) -> None:
+    """Both streams come out where they belong, and are in the record, apart and redacted."""
+    secret = "sk-proj-a8Kd02mfLq93ZxTw71VbNc54RtYh66Ui"
+    script = f"echo out; echo API_KEY={secret} >&2; exit 2"
+    done = run("-q", "--capture", "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "out\n", f"API_KEY={secret}\n")
+    data = shell_end(db).data
+    assert data["stdout"] == "out\n"
+    assert data["stderr"].startswith("API_KEY=[REDACTED")
+
+
+def test_long_output_passes_whole_and_is_kept_in_part(db: Path) -> None:
+    """Beginning and end are on record, with the true size; sonde's memory does not grow with it."""
+    done = run("-q", "--capture", "--", PYTHON, "-c", "for n in range(100_000): print(f'{n:09}')")
+    assert len(done.stdout) == 1_000_000
+    data = shell_end(db).data
+    assert data["stdout_bytes"] == 1_000_000
+    assert data["stdout"].startswith("000000000\n")
+    assert data["stdout"].endswith("000099999\n")
+    assert len(data["stdout"]) < 65_000
+
+
+def test_a_captured_command_still_has_a_terminal(db: Path, terminal: Any) -> None:
+    """All three streams are terminals of the same size; what is shown is what would be shown without sonde."""
+    look = "import os; print([os.isatty(fd) for fd in range(3)], len({os.get_terminal_size(fd) for fd in range(3)}))"
+    one = terminal(*SONDE, "run", "-q", "--capture", "--", PYTHON, "-c", look)
+    assert one.end() == 0
+    assert one.screen == b"[True, True, True] 1\r\n"
+    assert shell_end(db).data["stdout"] == "[True, True, True] 1\n"
+
+
+def test_a_new_window_size_reaches_a_captured_command(db: Path, terminal: Any) -> None:
+    """Its own terminal has the new size when it is told for the last time."""
+    program = (
+        "import os, signal\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])\n"
+        "print('ready', flush=True)\n"
+        "while os.get_terminal_size(1).columns != 123: signal.sigwait([signal.SIGWINCH])\n"
+    )
+    one = terminal(*SONDE, "run", "-q", "--capture", "--", PYTHON, "-c", program)
+    one.wait_for(b"ready")
+    fcntl.ioctl(one.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 123, 0, 0))
+    assert one.end() == 0
+
+
+def test_a_captured_command_meets_the_closed_pipe_itself(db: Path) -> None:
+    """When the reader of sonde's output goes away, an endless command ends as it would without sonde."""
+    with running("-q", "--capture", "--", "yes") as process:
+        assert line_of(process) == "y"
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(DEADLINE_S) == 128 + signal.SIGPIPE
+
+
+def test_what_the_command_leaves_running_does_not_hold_sonde(db: Path) -> None:
+    """A background process may keep the output open; sonde ends soon after the command."""
+    started_s = time.monotonic()
+    assert run("-q", "--capture", "--", "sh", "-c", "echo started; sleep 20 & exit 0").returncode == 0
+    assert time.monotonic() - started_s < 15
+    assert shell_end(db).data["stdout"] == "started\n"

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sonde.cli.capture import OutputCapture
+
 FORWARDED = frozenset(
     {
         signal.SIGINT,
@@ -82,8 +84,10 @@ class Child:
     For the main thread, inside :func:`held_signals`.
     """
 
-    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str]) -> None:
-        """Start ``command``, found on ``PATH``.
+    def __init__(
+        self, command: Sequence[str], *, environment: Mapping[str, str], capture: OutputCapture | None = None
+    ) -> None:
+        """Start ``command``, found on ``PATH``; with ``capture``, its output goes there.
 
         Raises:
             OSError: it cannot be started; ``FileNotFoundError`` and ``PermissionError`` say why.
@@ -91,12 +95,21 @@ class Child:
         """
         if signal.sigpending() & _ENDING:
             raise KeyboardInterrupt
+        self._capture = capture
+        targets = capture.targets if capture is not None else {}
         self._own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         # Not subprocess.Popen: it hands the blocked signals down, and its remedy (preexec_fn) runs Python between fork
         # and exec, beside the recorder's threads, where any lock may be held for ever.
         self.pid = os.posix_spawnp(
-            command[0], list(command), dict(environment), setsigmask=(), setsigdef=_IGNORED_BY_PYTHON
+            command[0],
+            list(command),
+            dict(environment),
+            file_actions=[(os.POSIX_SPAWN_DUP2, inner, number) for number, inner in targets.items()],
+            setsigmask=(),
+            setsigdef=_IGNORED_BY_PYTHON,
         )
+        if capture is not None:
+            capture.start()
 
     def wait(self) -> ChildEnd:
         """Wait for the end of the child, and hand on the signals that come meanwhile."""
@@ -106,7 +119,12 @@ class Child:
                 end = self._reap()
                 if end is not None:
                     return end
-            elif not (info.si_signo in _FROM_TERMINAL and info.si_code > 0):  # above 0, the kernel sent it
+                continue
+            is_known = info.si_signo in _FROM_TERMINAL and info.si_code > 0  # above 0, the kernel sent it
+            if info.si_signo == signal.SIGWINCH and self._capture is not None:
+                self._capture.resize()
+                is_known = False  # the child has looked too early
+            if not is_known:
                 self._send(info.si_signo)
 
     def _reap(self) -> ChildEnd | None:

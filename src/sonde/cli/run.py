@@ -6,9 +6,11 @@ import errno
 import os
 import shlex
 import sys
+from contextlib import nullcontext
 
 import click
 
+from sonde.cli.capture import OutputCapture
 from sonde.cli.child import Child, held_signals
 from sonde.cli.main import EXIT_INTERRUPTED
 from sonde.cli.options import db_option
@@ -63,6 +65,7 @@ class _RunUsageError(click.UsageError):
 @click.option("--session", metavar="NAME", help="Name of the session; one that exists is continued.")
 @click.option("--tag", "tags", metavar="T", multiple=True, help="A word to find the session by. May be repeated.")
 @click.option("--title", metavar="TEXT", help="What this run is for.")
+@click.option("--capture", is_flag=True, help="Record what the command prints too: of each stream up to 60 kB.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not say at the end where the recording is.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="CMD [ARG]...")
 def command(
@@ -71,13 +74,14 @@ def command(
     session: str | None,
     tags: tuple[str, ...],
     title: str | None,
+    capture: bool,
     quiet: bool,
     command: tuple[str, ...],
 ) -> None:
     """Record a command as a session: how long it took, how it ended, what it used.
 
     The command keeps its terminal, its signals and its exit code. A Python program that calls sonde.record() records
-    into the same session, unless it names its own.
+    into the same session, unless it names its own. What the command prints is recorded with --capture only.
 
     \b
     sonde run -- python my_agent.py
@@ -93,7 +97,7 @@ def command(
         except SondeError as error:
             _note(f"sonde: {error}")
             sys.exit(EXIT_OWN_FAILURE)
-        code = _run(recorder, command, url=url, title=title)
+        code = _run(recorder, command, url=url, title=title, has_capture=capture)
         report = recorder.close(CLOSE_TIMEOUT_S, error=_error_of(code))
     if not report:
         _note(f"sonde: the recording is incomplete: {report}")
@@ -103,11 +107,12 @@ def command(
     sys.exit(code)
 
 
-def _run(recorder: Recorder, command: tuple[str, ...], *, url: str, title: str | None) -> int:
+def _run(recorder: Recorder, command: tuple[str, ...], *, url: str, title: str | None, has_capture: bool) -> int:
     """Run the command as an operation of the recorder; returns the exit code that a shell would give."""
     with recorder.shell(list(command), **({"title": title} if title else {})) as op:
         try:
-            end = Child(command, environment=_environment(recorder, op, url)).wait()
+            with OutputCapture() if has_capture else nullcontext() as capture:
+                end = Child(command, environment=_environment(recorder, op, url), capture=capture).wait()
         except OSError as error:
             code = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
             _note(f"sonde: cannot run {command[0]!r}: {_reason(command[0], error)}")
@@ -119,6 +124,8 @@ def _run(recorder: Recorder, command: tuple[str, ...], *, url: str, title: str |
             return EXIT_INTERRUPTED
         usage = {"user_cpu_s": end.user_cpu_s, "system_cpu_s": end.system_cpu_s, "max_rss_bytes": end.max_rss_bytes}
         op.set(exit_code=end.exit_code, **{key: value for key, value in usage.items() if value is not None})
+        if capture is not None:
+            op.set(**capture.data())
         return end.shell_code
 
 
