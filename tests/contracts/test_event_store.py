@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,6 +135,17 @@ def test_identities_are_per_writer_and_out_of_order(store: EventStore) -> None:
     result = store.append_batch([record("s", seq) for seq in (1, 2, 3, 4, 5, 9, 10)])
     assert result.duplicates == 3
     assert [e.seq for e in store.read("s") if e.writer_id == "w-1"] == [9, 2, 5, 1, 3, 4, 10]
+
+
+def test_scattered_identities_stay_cheap(store: EventStore) -> None:
+    """Numbers in no order, as imports give them, cost a look-up each, and not a walk over all that was ever seen."""
+    numbers = random.Random(7).sample(range(1, 2**62), 20_000)
+    batches = [[record("s", seq) for seq in numbers[start : start + 500]] for start in range(0, len(numbers), 500)]
+    for batch in batches:
+        store.append_batch(batch)
+    # Walking would take 40 x 20,000 x 500 steps, some minutes: the suite's time limit fails it.
+    assert [store.append_batch(batch).duplicates for batch in batches] == [500] * len(batches)
+    assert store.head("s") == len(numbers)
 
 
 @pytest.mark.parametrize("from_version", [-1, 0, 1])
