@@ -51,7 +51,8 @@ def gap_text(data: dict[str, Any]) -> str:
         return f"{count} missed here"
     if len(reasons) == 1:
         return f"{count} missed here: {shortened(str(next(iter(reasons))), _NAME_CHARS)}"
-    return f"{count} missed here: " + ", ".join(f"{shortened(str(key), 40)} {value}" for key, value in reasons.items())
+    ordered = sorted(reasons.items(), key=lambda item: -item[1] if isinstance(item[1], int) else 0)
+    return f"{count} missed here: " + ", ".join(f"{shortened(str(key), 40)} {value}" for key, value in ordered)
 
 
 def first_line(error: object, limit: int = 200) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Never
 
 import click
 
@@ -51,22 +51,26 @@ def command(session: str | None, *, follow: bool, lines: int, types: str | None,
     patterns = [part.strip() for part in types.split(",") if part.strip()] if types else []
     exact = None if any(set(part) & set("*?[") for part in patterns) else patterns or None
     show = EventPrinter(as_json=as_json, with_session=session is None)
-    is_waiting = follow and not os.path.exists(os.path.expanduser(store_path(db)))
-    store = wait_for_store(db) if follow else open_for_reading(db)
-    with store:
-        if is_waiting:  # nothing to resolve against: the session will appear under its full name
-            stream_id = None if session == "last" else session
-        else:
+    if not follow:
+        with open_for_reading(db) as store:
             stream_id = None if session is None else resolve_session(store, session)
-        view = View(stream_id, exact, patterns)
-        position = Position(max((info.last_position.value for info in store.streams()), default=0))
-        for event in () if is_waiting else view.last(store, lines, until=position):
-            show(event)
-        if not follow:
-            return
-        if sys.stdout.isatty() and not as_json:
-            note("(following; Ctrl-C ends)")
-    Follower(db, view, show).run(Position.START if is_waiting else position)
+            for event in View(stream_id, exact, patterns).last(store, lines, until=last_position(store)):
+                show(event)
+        return
+    file = FollowedFile(db)
+    try:
+        with open_for_reading(db) as store:
+            stream_id = None if session is None else resolve_session(store, session)
+    except StoreNotFoundError:
+        note(f"waiting for '{printable(file.path)}'; nothing is recorded there yet (Ctrl-C ends)")
+        # There is nothing to resolve against: the session will appear under its full name.
+        follow_file(file, View(None if session == "last" else session, exact, patterns), show, lines=None)
+    follow_file(file, View(stream_id, exact, patterns), show, lines=lines)
+
+
+def last_position(store: EventStore) -> Position:
+    """Where the last event of a store is."""
+    return Position(max((info.last_position.value for info in store.streams()), default=0))
 
 
 class View:
@@ -103,64 +107,76 @@ class View:
         return store.read(self.stream_id, start + 1)
 
 
-def wait_for_store(db: str | None) -> EventStore:
-    """Open the store, once there is one."""
-    said = False
-    while True:
-        try:
-            return open_for_reading(db)
-        except StoreNotFoundError:
-            if not said:
-                note(f"waiting for '{store_path(db)}'; nothing is recorded there yet")
-                said = True
-        time.sleep(_WAIT_S)
+class FollowedFile:
+    """The path of a store, and which file it names at the moment."""
 
-
-class Follower:
-    """Follows the store at a path, whatever file that is: one that is replaced is followed from its beginning.
-
-    It only reads, in short transactions, so killing it at any moment disturbs no writer.
-    """
-
-    def __init__(self, db: str | None, view: View, show: Callable[[Event], object]) -> None:
+    def __init__(self, db: str | None) -> None:
         self._db = db
-        self._path = store_path(db)
-        self._view = view
-        self._show = show
+        self.path = store_path(db)
 
-    def run(self, position: Position) -> None:
-        """Follow until interrupted."""
-        while True:
-            inode = self._inode()
-            try:
-                with wait_for_store(self._db) as store:
-                    self._follow(store, position, inode)
-            except StoreError as error:
-                if self._inode() == inode:
-                    raise
-                note(f"sonde: {error}")
-            if self._inode() is None:
-                note(f"'{printable(self._path)}' was removed; waiting for a new one (Ctrl-C ends)")
-            else:
-                note(f"'{printable(self._path)}' was replaced; following the new file from its beginning")
-            position = Position.START
-
-    def _follow(self, store: EventStore, position: Position, inode: int | None) -> None:
-        """Until the path leads to another file, or to none."""
-        while True:
-            checked_s = time.monotonic()
-            view = self._view
-            for event in store.follow(position, types=view.types, stream_id=view.stream_id, timeout_s=_CHECK_S):
-                position = event.position
-                if view.has(event):
-                    self._show(event)
-                if time.monotonic() - checked_s >= _CHECK_S:
-                    break
-            if self._inode() != inode:
-                return
-
-    def _inode(self) -> int | None:
+    def inode(self) -> int | None:
+        """Which file the path names; ``None``: none."""
         try:
-            return os.stat(os.path.expanduser(self._path)).st_ino
+            return os.stat(os.path.expanduser(self.path)).st_ino
         except OSError:
             return None
+
+    def opened(self) -> tuple[EventStore, int]:
+        """Open the store, once there is one; also which file that is."""
+        while True:
+            inode = self.inode()
+            if inode is not None:
+                try:
+                    store = open_for_reading(self._db)
+                except StoreNotFoundError:  # gone again, or nothing in it yet
+                    pass
+                else:
+                    # The same before and after: no other file came in between.
+                    if self.inode() == inode:
+                        return store, inode
+                    store.close()
+            time.sleep(_WAIT_S)
+
+
+def follow_file(file: FollowedFile, view: View, show: Callable[[Event], object], *, lines: int | None) -> Never:
+    """Show the last ``lines`` events (``None``: all), then the next ones, whatever file the path names.
+
+    A file that comes in place of another is shown from its beginning. It only reads, in short transactions, so killing
+    it at any moment disturbs no writer. Ends by an exception: Ctrl-C, or an error of the store.
+    """
+    while True:
+        store, inode = file.opened()
+        try:
+            with store:
+                position = Position.START
+                if lines is not None:
+                    position = last_position(store)
+                    for event in view.last(store, lines, until=position):
+                        show(event)
+                _follow(store, file, inode, view, show, after=position)
+        except StoreError as error:
+            if file.inode() == inode:
+                raise
+            note(f"sonde: {error}")
+        if file.inode() is not None:
+            note(f"'{printable(file.path)}' was replaced; following the new file from its beginning")
+        else:
+            note(f"'{printable(file.path)}' was removed; waiting for a new one (Ctrl-C ends)")
+        lines = None
+
+
+def _follow(
+    store: EventStore, file: FollowedFile, inode: int, view: View, show: Callable[[Event], object], *, after: Position
+) -> None:
+    """Until the path names another file, or none. Looks every half second, however much is recorded."""
+    while file.inode() == inode:
+        looked_s = time.monotonic()
+        reached = last_position(store)
+        for event in store.follow(after, types=view.types, stream_id=view.stream_id, timeout_s=_CHECK_S):
+            after = event.position
+            if view.has(event):
+                show(event)
+            if time.monotonic() - looked_s >= _CHECK_S:
+                break
+        else:
+            after = max(after, reached)  # so that what the store sorted out isn't read again
