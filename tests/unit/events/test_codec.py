@@ -8,7 +8,7 @@ from sonde.errors import EventEncodeError
 from sonde.events import Event, checksum, decode_data, encode_data
 
 EVENT = Event("tool.completed", 5, "s", "p", "t", {"a": 1}, "1" * 32, "2" * 16, "3" * 16)
-CHECKSUM = 2111496585
+CHECKSUM = 291_378_213
 
 
 def test_equal_data_has_one_encoding() -> None:
