@@ -392,6 +392,30 @@ def test_ctrl_c_that_ends_the_command_ends_sonde_with_130(db: Path, terminal: An
     assert events_of(db)[-1].data["status"] == "cancelled"
 
 
+# -- what goes wrong on our side ---------------------------------------------------------------------------------------
+
+
+def test_a_store_that_fails_does_not_disturb_the_command(db: Path) -> None:
+    """The command goes on and its exit code stays; that the recording is incomplete is said at the end."""
+    program = (
+        "import os, resource, sys\n"
+        "resource.prlimit(os.getppid(), resource.RLIMIT_FSIZE, (0, 0))  # as if the disk were full\n"
+        "print('fine')\n"
+        "sys.exit(6)\n"
+    )
+    done = run("-q", "--", PYTHON, "-c", program)
+    assert (done.returncode, done.stdout) == (6, "fine\n")
+    assert "sonde: the recording is incomplete: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stderr_that_takes_nothing_does_not_change_the_exit_code(db: Path) -> None:
+    """What sonde cannot say it leaves unsaid."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*SONDE, "run", "--", "sh", "-c", "exit 6"], stderr=full, check=False)
+    assert done.returncode == 6
+
+
 # -- captured output ---------------------------------------------------------------------------------------------------
 
 

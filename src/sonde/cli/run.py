@@ -37,7 +37,10 @@ CLOSE_TIMEOUT_S = 5.0
 
 def _note(text: str) -> None:
     # Not the note of sonde.cli.output: that loads rich, a third of the time until the command starts.
-    click.echo(text, err=True)
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        return  # stderr is full or gone: the command's exit code matters more than our words
 
 
 class RunCommand(click.Command):
@@ -98,10 +101,13 @@ def command(
             _note(f"sonde: {error}")
             sys.exit(EXIT_OWN_FAILURE)
         code = _run(recorder, command, url=url, title=title, has_capture=capture)
-        report = recorder.close(CLOSE_TIMEOUT_S, error=_error_of(code))
-    if not report:
-        _note(f"sonde: the recording is incomplete: {report}")
-    if not quiet and report.committed:
+        try:
+            report = recorder.close(CLOSE_TIMEOUT_S, error=_error_of(code))
+            if not report:
+                _note(f"sonde: the recording is incomplete: {report}")
+        except Exception as error:  # noqa: BLE001  # whatever became of the recording, the command's exit code stays
+            _note(f"sonde: the recording is incomplete: {error}")
+    if not quiet and recorder.stats().committed:
         where = f" --db {shlex.quote(db)}" if db else ""
         _note(f"sonde: recorded; look at it with: sonde show {shlex.quote(recorder.session_id)}{where}")
     sys.exit(code)
