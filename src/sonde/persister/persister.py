@@ -17,6 +17,7 @@ from sonde.errors import (
     ConfigError,
     StoreClosedError,
     StoreCorruptError,
+    StoreError,
     StoreNotFoundError,
     StorePermissionError,
     StoreUnavailableError,
@@ -274,7 +275,12 @@ class Persister:
         self._wait_for(None, deadline_s + 2 * _STEP_S)  # a little longer, for the thread to say what it gave up
         self._stopped = report = self.report()
         if self._ended and self._registered:
-            self._store.release_writer(self._registered)
+            try:
+                self._store.release_writer(self._registered)
+            except (StoreError, OSError) as error:
+                self.failures.add(
+                    "release", f"cannot declare the end of writer {self._registered}: {error}", error=error
+                )
         if not report.complete:
             self.failures.add("stop", f"not everything that was published is in {self._store.url}: {report}")
         return report

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.context import current_scope, set_scope
-from sonde.errors import ConfigError
+from sonde.errors import ConfigError, StoreError
 from sonde.events import Event
 from sonde.failures import LOGGER
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow
@@ -177,9 +177,12 @@ class Recorder:
         self.hub.stop()
         self.hub.wait(timeout_s)
         self._report = self._persister.stop(max(0.0, deadline_s - time.monotonic()))
-        if self._owns_store:
-            self.store.close()
         _OPEN.discard(self)
+        if self._owns_store:
+            try:
+                self.store.close()
+            except (StoreError, OSError) as problem:  # what is not in the store is in the report
+                LOGGER.warning("cannot close event store %s: %s", self.store.url, problem)
         return self._report
 
     def __enter__(self) -> Self:

@@ -173,6 +173,20 @@ def test_stop_is_bounded_and_says_what_is_not_written(
     assert persister.stop() is report
 
 
+def test_stop_reports_even_if_the_writer_cannot_be_released(hub: Hub) -> None:
+    """A store that fails at the very end does not make stop raise; what was committed is reported."""
+
+    class DyingStore(SQLiteStore):
+        def release_writer(self, writer_id: str) -> None:
+            raise StoreUnavailableError("device is gone")
+
+    with DyingStore(":memory:") as store:
+        persister = Persister(hub, store, "s")
+        hub.emit("n", i=1)
+        assert persister.stop()
+        assert persister.failures.counts == {"release": 1}
+
+
 def test_one_bad_record_does_not_cost_the_others(hub: Hub) -> None:
     """If the store refuses one event for what it holds, a stand-in takes its place and the rest is written."""
 
