@@ -76,6 +76,7 @@ class RecorderSubscription:
         self._queued_bytes = 0
         self._released_bytes = 0
         self._released = 0
+        self._stuck_at_bytes = -1  # what was released when something was last missed
         self.reader_ident = 0
         """The thread that takes. A finalizer that publishes there must not wait for it."""
         self.bell = Bell()
@@ -127,6 +128,7 @@ class RecorderSubscription:
     def refuse(self, events: Sequence[PublishedEvent], reason: str) -> None:
         """Count events that do not reach the persister for ``reason``, and let the next gap say so."""
         self._dropped[reason] = self._dropped.get(reason, 0) + len(events)
+        self._stuck_at_bytes = self._released_bytes
         for event in events:
             self.overlook(event.session_id, reason, 1)
 
@@ -135,8 +137,12 @@ class RecorderSubscription:
         self._missed[session_id, reason] = self._missed.get((session_id, reason), 0) + count
 
     def report_missed(self) -> None:
-        """Hand over what was missed although no event follows, once there is room again."""
-        if self._missed and not self.is_full:
+        """Hand over what was missed although no event follows, once the persister has moved on since.
+
+        Not merely once there is room: what is too little for one event would let a gap in at each turn, for as long as
+        the store is away.
+        """
+        if self._missed and (self._released_bytes != self._stuck_at_bytes or not self.pending_bytes):
             self._chunks.append(Chunk((), 0, self._take_missed()))
             self.bell.ring()
 

@@ -151,7 +151,7 @@ def test_after_close_everything_may_be_called_again(repeat: str) -> None:
 
 
 def test_stop_returns_at_once_and_wait_waits() -> None:
-    """stop closes the door; wait says when all is delivered."""
+    """Stop closes the door; wait says when all is delivered."""
     hub = Hub(PATIENT)
     subscription = hub.subscribe()
     hub.emit("x")
@@ -288,7 +288,7 @@ def test_an_abandoned_consumer_is_collected_on_the_hubs_thread() -> None:
 
 
 def test_the_thread_has_a_name_and_goes_when_the_hub_does() -> None:
-    """The hub's thread is a daemon called ``sonde-hub`` that ends with the hub, and leaves no trace in ``threading``."""
+    """The hub's thread is a daemon called ``sonde-hub`` that ends with the hub, and leaves no trace."""
     before = set(threading.enumerate())
     with Hub() as hub, hub.subscribe() as subscription:
         hub.emit("x")
