@@ -128,7 +128,7 @@ def test_a_name_cannot_steer_the_terminal(db: Path, sonde: Any, sample: Any) -> 
     assert len(shown.splitlines()) == 2
 
 
-# -- where there is no store ---------------------------------------------------------------------------------------------
+# -- where there is no store --------------------------------------------------
 
 
 def test_nothing_recorded_yet_says_how_to_begin(sonde: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_the_original_s_events(sonde: Any, original: Any) -> None:
     assert len(ran.documents) == 380
 
 
-# -- following -----------------------------------------------------------------------------------------------------------
+# -- following --------------------------------------------------
 
 
 def test_events_arrive_while_they_are_recorded(db: Path, starting: Any) -> None:
@@ -165,6 +165,27 @@ def test_follow_waits_for_a_file_that_is_empty_yet(db: Path, starting: Any, samp
     assert "waiting for" in tail.note()
     sample.append(db, *numbered(1))
     assert json.loads(tail.line())["data"] == {"n": 0}
+
+
+def test_follow_bears_with_a_file_that_is_being_copied(db: Path, starting: Any, sample: Any, tmp_path: Path) -> None:
+    """A file that is no store for a moment, as a copy under way, is waited for; one that stays so ends with 2."""
+    sample.append(tmp_path / "whole.db", *numbered(1))
+    whole = (tmp_path / "whole.db").read_bytes()
+    tail = starting("tail", "-f", "--json")
+    assert "waiting for" in tail.note()
+    db.write_bytes(whole[:3000])
+    time.sleep(0.5)  # so that it is seen in this state; the test holds either way
+    db.write_bytes(whole)
+    assert json.loads(tail.line())["data"] == {"n": 0}
+
+
+def test_follow_gives_up_on_what_is_no_store(db: Path, starting: Any) -> None:
+    """A file that appears and stays something else ends -f with one line and exit code 2."""
+    tail = starting("tail", "-f", "--json")
+    tail.note()
+    db.write_text("hello " * 1000)
+    assert tail.process.wait(30) == 2
+    assert "no SQLite database" in tail.note()
 
 
 def test_ctrl_c_ends_it(recorded: Path, starting: Any) -> None:

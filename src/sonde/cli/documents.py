@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -273,6 +274,7 @@ def fields_text(*documents: type[msgspec.Struct]) -> str:
     parts = []
     for document in documents:
         names = ", ".join(document.__struct_fields__)
-        kind = "" if len(documents) == 1 else f" of {document.__name__.removesuffix('Document').lower()} lines"
+        words = re.findall("[A-Z][a-z]+", document.__name__.removesuffix("Document"))
+        kind = "" if len(documents) == 1 else f" of {' '.join(words).lower()} lines"
         parts.append(f"JSON fields{kind}: {names}.")
     return "\n\n".join(parts) + "\n\nWhat they mean: docs/cli.md."

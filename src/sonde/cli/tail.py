@@ -24,6 +24,7 @@ from sonde.store import EventStore
 
 _CHECK_S = 0.5
 _WAIT_S = 0.2
+_GRACE_S = 2.0
 _WINDOW = 64
 
 
@@ -122,14 +123,23 @@ class FollowedFile:
             return None
 
     def opened(self) -> tuple[EventStore, int]:
-        """Open the store, once there is one; also which file that is."""
+        """Open the store, once there is one; also which file that is.
+
+        Raises:
+            StoreError: the file is there, and after two seconds it is still no store.
+        """
+        failing_since_s: float | None = None
         while True:
             inode = self.inode()
             if inode is not None:
                 try:
                     store = open_for_reading(self._db)
                 except StoreNotFoundError:  # gone again, or nothing in it yet
-                    pass
+                    failing_since_s = None
+                except StoreError:  # a file that is just being made, or copied here, is no store yet
+                    failing_since_s = failing_since_s or time.monotonic()
+                    if time.monotonic() - failing_since_s > _GRACE_S:
+                        raise
                 else:
                     # The same before and after: no other file came in between.
                     if self.inode() == inode:

@@ -1,0 +1,151 @@
+"""``sonde doctor``: a sound store is healthy; every kind of damage is found and named."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sonde.cli.doctor import file_system
+from sonde.cli.documents import DoctorDocument
+from sonde.events import Event
+
+
+def alter(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+@pytest.fixture
+def sound(db: Path, sample: Any) -> Path:
+    """A store with one session and no loss."""
+    sample.append(db, *(event for event in sample.agent_run() if event.type != "sonde.gap"))
+    return db
+
+
+def test_a_sound_store_is_healthy(sound: Path, sonde: Any) -> None:
+    """Exit code 0, a verdict, no remark, and the figures."""
+    ran = sonde("doctor")
+    assert ran.code == 0
+    assert "✓ healthy: every event is what was written, none is missing\n" in ran.out
+    assert "11 in 1 session" in ran.out
+    assert "mode 0600" in ran.out
+    assert "none now" in ran.out
+
+
+def test_the_document_has_the_promised_fields(sound: Path, sonde: Any) -> None:
+    """--json prints one object with the documented fields."""
+    (document,) = sonde("doctor", "--json").documents
+    assert list(document) == list(DoctorDocument.__struct_fields__)
+    assert (document["verdict"], document["damage"], document["remarks"]) == ("healthy", [], [])
+    assert (document["events"], document["sessions"], document["mode"]) == (11, 1, "0600")
+    assert document["size_bytes"] == os.path.getsize(sound)
+    assert document["engine"].startswith("SQLite 3.")
+    assert document["pages"] > 0
+
+
+def test_an_altered_event_is_found(sound: Path, sonde: Any) -> None:
+    """An event that isn't what was written is damage: exit code 1, with stream and version."""
+    alter(sound, """UPDATE events SET data = '{"tool":"other"}' WHERE version = 3""")
+    ran = sonde("doctor")
+    assert ran.code == 1
+    assert "✗ damaged in 1 place" in ran.out
+    assert "'fix-42' version 3" in ran.out
+    (document,) = sonde("doctor", "--json").documents
+    assert document["verdict"] == "damaged"
+    assert len(document["damage"]) == 1
+
+
+def test_a_missing_event_is_found(sound: Path, sonde: Any) -> None:
+    """A hole in a stream's versions is damage."""
+    alter(sound, "DELETE FROM events WHERE version = 5")
+    ran = sonde("doctor")
+    assert ran.code == 1
+    assert "hole: stream 'fix-42'" in ran.out
+
+
+def test_unreadable_data_is_found(sound: Path, sonde: Any) -> None:
+    """Data that is no JSON is damage, and doesn't end the examination."""
+    alter(sound, "UPDATE events SET data = '{broken' WHERE version = 3")
+    alter(sound, """UPDATE events SET data = '{"n":1}' WHERE version = 7""")
+    (document,) = sonde("doctor", "--json").documents
+    assert sum("version 3" in text for text in document["damage"]) >= 1
+    assert sum("version 7" in text for text in document["damage"]) >= 1
+
+
+def test_broken_pages_are_found(db: Path, sonde: Any, sample: Any) -> None:
+    """Garbage in the middle of the file is damage: exit code 1 and no traceback."""
+    sample.append(db, *(Event("tick", 10**18, "s", data={"text": f"{n} " * 200}) for n in range(2000)))
+    with db.open("r+b") as file:
+        file.seek(db.stat().st_size // 2)
+        file.write(b"\xa5" * 20_000)
+    ran = sonde("doctor")
+    assert ran.code == 1
+    assert "✗ damaged" in ran.out
+    assert "Traceback" not in ran.err
+
+
+def test_losses_are_remarks(recorded: Path, sonde: Any) -> None:
+    """Events that the recorder says it lost are a remark, not damage."""
+    ran = sonde("doctor")
+    assert ran.code == 0
+    assert "12 events never reached the store, in fix-42" in ran.out
+    assert "✓ healthy" in ran.out
+    assert "1 remark" in ran.out
+
+
+def test_a_dead_process_is_a_remark(killed: Path, sonde: Any) -> None:
+    """A session whose process died is named as interrupted."""
+    ran = sonde("doctor")
+    assert ran.code == 0
+    assert "1 session interrupted: killed-1" in ran.out
+
+
+def test_a_live_writer_is_counted(living: Path, sonde: Any) -> None:
+    """A process that records now is seen, and is not in the way."""
+    (document,) = sonde("doctor", "--json").documents
+    assert (document["verdict"], document["live_writers"], document["running"]) == ("healthy", 1, ["living-1"])
+
+
+def test_a_file_that_others_may_read_is_a_remark(sound: Path, sonde: Any) -> None:
+    """A mode other than 0600 is told with the command that mends it."""
+    sound.chmod(0o644)
+    ran = sonde("doctor")
+    assert ran.code == 0
+    assert "mode 0644" in ran.out
+    assert "chmod 600" in ran.out
+
+
+def test_free_pages_are_counted(db: Path, sonde: Any, sample: Any) -> None:
+    """Pages that hold nothing any more are in the figures."""
+    sample.append(db, *(Event("tick", 10**18, "s", data={"text": "x" * 900}) for _ in range(500)))
+    alter(db, "CREATE TABLE spare AS SELECT * FROM events")
+    alter(db, "DROP TABLE spare")
+    (document,) = sonde("doctor", "--json").documents
+    assert document["free_pages"] > 50
+    assert "free" in sonde("doctor").out
+
+
+def test_a_file_that_is_no_store(db: Path, sonde: Any) -> None:
+    """What isn't a store at all is bad input, not damage."""
+    db.write_text("hello " * 100)
+    assert sonde("doctor").code == 2
+
+
+def test_the_original_s_file(sonde: Any, original: Any) -> None:
+    """A database of the Go original is said to be one, and to be without checksums nothing is claimed of it."""
+    ran = sonde("doctor", "--db", original("telemetry.db"))
+    assert ran.code == 0
+    assert "the Go original's" in ran.out
+    assert "every event is what was written" not in ran.out
+
+
+def test_the_file_system_is_named(tmp_path: Path) -> None:
+    """The file system is that of the innermost mount."""
+    if not os.path.exists("/proc/self/mounts"):
+        pytest.skip("needs Linux's list of mounts")
+    assert file_system("/proc/self/status") == "proc"
+    assert file_system(str(tmp_path)) not in ("", "proc")
