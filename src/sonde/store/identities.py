@@ -21,9 +21,9 @@ _INT64_MAX = 2**63 - 1
 
 _TOUCHING = "SELECT first, last FROM seen WHERE writer = ? AND first <= ? ORDER BY first DESC"
 # CROSS JOIN, which SQLite does not reorder: the other way round, each append would walk all that was ever seen.
-_TOUCHED = """SELECT j.key FROM json_each(?2) AS j CROSS JOIN seen AS s
-    ON s.writer = ?1 AND s.first = (SELECT max(first) FROM seen WHERE writer = ?1 AND first <= (j.value ->> 1) + 1)
-    WHERE s.last >= (j.value ->> 0) - 1"""
+# A subquery and not a join: SQLite would look at all ranges for each run.
+_TOUCHED = """SELECT key FROM json_each(?2) WHERE (value ->> 0) - 1 <=
+    (SELECT last FROM seen WHERE writer = ?1 AND first <= (json_each.value ->> 1) + 1 ORDER BY first DESC LIMIT 1)"""
 _ADD_ALL = "INSERT INTO seen (writer, first, last) SELECT ?1, value ->> 0, value ->> 1 FROM json_each(?2)"
 _PUT = "INSERT INTO seen (writer, first, last) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last"
 _REMOVE = "DELETE FROM seen WHERE writer = ? AND first = ?"
