@@ -110,9 +110,10 @@ def test_a_closed_hub_stays_closed_in_the_child() -> None:
         hub.emit("late")
         hub.flush()
         hub.close()
-        return [hub.stats().dropped, hub.wait(1), list(subscription), hub.stats().queued]
+        names = [thread.name for thread in threading.enumerate()]
+        return [hub.stats().dropped, hub.wait(1), list(subscription), hub.stats().queued, names]
 
-    assert in_child(child) == [{"closed": 1}, True, [], 0]
+    assert in_child(child) == [{"closed": 1}, True, [], 0, ["MainThread"]]
 
 
 def test_a_child_of_a_hub_that_is_closing_ends_too() -> None:

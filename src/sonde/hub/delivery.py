@@ -319,6 +319,11 @@ class Delivery:
         self.is_closing = True
         self.wake()
 
+    def finish(self) -> None:
+        """End here and now, without a thread: where nothing is queued."""
+        self.is_closing = True
+        self._take_turn()
+
     def wait(self, timeout_s: float | None) -> bool:
         """Wait until the last event is delivered. Says whether it is."""
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s

@@ -77,8 +77,9 @@ class Hub:
             self._delivery.join(subscription)
         for recorder in recorders:
             self._delivery.join(recorder)
-        if self._closed:
-            self.stop()
+        if self._closed:  # in the child of a process that had closed it
+            self._admission.close()
+            self._delivery.finish()
 
     # -- publishing: nothing here may block, raise, or take a lock -----------------------------------------------------
 
