@@ -1,5 +1,6 @@
 """``sonde show``: the header, the tree, its bounds, and one operation in full."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +230,21 @@ def test_a_gap_without_session_events_is_shown(db: Path, sonde: Any, sample: Any
     """A session that is nothing but a gap still says what is missing."""
     sample.append(db, Event("sonde.gap", 10**18, "s", data={"missed": 3, "reasons": {"overloaded": 2, "failed": 1}}))
     assert "3 events missed here: overloaded 2, failed 1" in sonde("show", "last").out
+
+
+def test_colour_is_sparing(recorded: Path, sonde: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the sign has the status's colour, the name stands out, and the rest steps back."""
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm-256color"), ("COLUMNS", "100")):
+        monkeypatch.setenv(name, value)
+    shown = sonde("show", "last").out
+    assert "\x1b[32m✓\x1b[0m\x1b[2m tool\x1b[0m\x1b[1m  read_file\x1b[0m" in shown
+    assert "\x1b[1;31m✗\x1b[0m" in shown
+
+
+def test_no_color_is_heeded(recorded: Path, sonde: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With NO_COLOR no colour is used, terminal or not."""
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm-256color"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    shown = sonde("show", "last").out
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)
+    assert "✗" in shown

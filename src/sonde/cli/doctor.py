@@ -198,8 +198,7 @@ class Examination:
             ("writers", f"{plural(self._live_writers, 'process')} recording now" if self._live_writers else "none now"),
         ]
         for label, value in rows:
-            line = Text(f"  {label:<9}", "dim")
-            line.append(value, "default")
+            line = Text.assemble((f"  {label:<9}", "dim"), value)
             console.print(line, overflow="fold")
         console.print()
         for text in self.damage[:_LISTED]:

@@ -112,7 +112,7 @@ def _show_span(store: EventStore, session_id: str, span: str, *, as_json: bool) 
 
 def print_operation(operation: Operation, events: list[RecordedEvent], console: Console) -> None:
     """Print all that is known of an operation."""
-    head = Text(f"{printable(operation.kind)}  ", "dim")
+    head = Text.assemble((f"{printable(operation.kind)}  ", "dim"))
     head.append(printable(operation.name), "bold")
     head.append("  ")
     head.append_text(status_word(operation.status))
@@ -150,7 +150,7 @@ def print_operation(operation: Operation, events: list[RecordedEvent], console: 
 def _print_data(data: dict[str, Any], console: Console) -> None:
     """Data, indented; long texts with their own line ends, as a person would write them."""
     for key, value in data.items():
-        line = Text(f"  {printable(str(key))}: ", "cyan")
+        line = Text.assemble((f"  {printable(str(key))}: ", "cyan"))
         if isinstance(value, str) and "\n" in value:
             console.print(line)
             for part in value.splitlines():
@@ -158,7 +158,7 @@ def _print_data(data: dict[str, Any], console: Console) -> None:
             continue
         shown = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
         lines = shown.splitlines() or [""]
-        line.append(printable(lines[0]), "default")
+        line.append(printable(lines[0]))
         console.print(line, overflow="fold")
         for part in lines[1:]:
             console.print(Text(f"  {printable(part)}"), overflow="fold")

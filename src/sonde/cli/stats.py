@@ -199,7 +199,7 @@ def _print_operations(totals: list[OperationTotal], console: Console, *, rows: i
     names = ("COUNT", "FAILED", "P50", "P90", "P99", "MAX") if is_wide else ("COUNT", "✗", "P50", "MAX")
     table = _table("OPERATION", *names)
     for total in totals[:rows]:
-        what = Text(f"{shortened(total.kind, 30)} ", "dim")
+        what = Text.assemble((f"{shortened(total.kind, 30)} ", "dim"))
         what.append(shortened(total.name, 60), "bold")
         durations = total.durations
         figures = [durations.p50_s, durations.p90_s, durations.p99_s, durations.max_s]

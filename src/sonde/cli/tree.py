@@ -93,7 +93,7 @@ def print_session(store: EventStore, session_id: str, console: Console, view: Tr
 
 def print_header(summary: SessionSummary, console: Console) -> None:
     """Print what a session is: status, when, who, how much."""
-    head = Text(printable(summary.stream_id), "bold")
+    head = Text.assemble((printable(summary.stream_id), "bold"))
     head.append("  ")
     head.append_text(status_word(summary.status))
     if summary.session_id != summary.stream_id:
@@ -118,8 +118,7 @@ def print_header(summary: SessionSummary, console: Console) -> None:
     ]
     for label, value in rows:
         if value:
-            line = Text(f"  {label:<9}", "dim", no_wrap=False)
-            line.append(printable(value), "default")
+            line = Text.assemble((f"  {label:<9}", "dim"), printable(value))
             console.print(line, overflow="fold")
     if summary.missed:
         console.print(Text(f"  {'missed':<9}{plural(summary.missed, 'event')} never reached the store", GAP_STYLE))
@@ -262,7 +261,7 @@ class SessionTree:
     def _operation_text(self, operation: Operation, *, hidden: int) -> Text:
         status = operation.status
         is_context = self._view.is_filtered and not self._view.has(operation)
-        text = Text(MARKS[status], "dim" if is_context else STATUS_STYLE[status])
+        text = Text.assemble((MARKS[status], "dim" if is_context else STATUS_STYLE[status]))
         text.append(f" {shortened(operation.kind, 40)}", "dim")
         if operation.name and operation.kind != "session":
             text.append(f"  {shortened(operation.name, _NAME_CHARS)}", "dim" if is_context else "bold")
@@ -314,7 +313,7 @@ def _error_text(operation: Operation) -> Text | None:
     line = error_line(operation)
     if not line:
         return None
-    text = Text(line, "red")
+    text = Text.assemble((line, "red"))
     if operation.span_id:
         text.append(f"  --span {operation.span_id[:_SPAN_CHARS]}", "dim")
     return text
@@ -339,7 +338,7 @@ def _note_text(item: Note | str) -> Text:
     event = item.event
     if item.is_gap:
         return Text(f"⚠ {gap_text(event.data)}", GAP_STYLE)
-    text = Text("· ", "dim")
+    text = Text.assemble(("· ", "dim"))
     text.append(shortened(event.type, 60))
     details = details_text(event.data)
     text.append(f"  {details}" if details else "", "dim")
@@ -354,6 +353,6 @@ def _with_guides(guides: str, depth: int, text: Text) -> Text:
     """The line behind its guides; far down only the last of them are drawn, and the depth is said."""
     if len(guides) > _GUIDE_CHARS:
         guides = f"⋯{depth:<5}{guides[-(_GUIDE_CHARS - 6) :]}"
-    line = Text(guides, "dim")
+    line = Text.assemble((guides, "dim"))
     line.append_text(text)
     return line
