@@ -139,5 +139,5 @@ class Intake:
             data = redactor.redact(clean)
             if data is not clean:
                 event = msgspec.structs.replace(record.event, data=data)
-                records[index] = record._replace(event=event, data_json=encode_data(data))
+                records[index] = msgspec.structs.replace(record, event=event, data_json=encode_data(data))
         return records

@@ -7,6 +7,8 @@ from enum import StrEnum
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
+import msgspec
+
 from sonde.events import Event, Position, RecordedEvent
 
 
@@ -26,8 +28,8 @@ class Liveness(StrEnum):
     """On another host, or never registered."""
 
 
-class Record(NamedTuple):
-    """One event on its way into a store, with its stream and its identity."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One event on its way into a store, with its stream and its identity. Immutable."""
 
     stream_id: str
     writer_id: str

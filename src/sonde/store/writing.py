@@ -140,7 +140,8 @@ class Writing:
         names = self.names.known
         head: _Head | None = None
         for record in records:
-            stream_id, writer_id, seq, event, data_json = record
+            stream_id, writer_id, seq = record.stream_id, record.writer_id, record.seq
+            event, data_json = record.event, record.data_json
             if known is not None:
                 skipped = known[writer_id]
                 if seq in skipped:
@@ -202,10 +203,11 @@ class Writing:
             "".join(
                 [
                     text
-                    for stream_id, writer_id, _, event, _ in records
+                    for record in records
+                    for event in (record.event,)
                     for text in (
-                        stream_id,
-                        writer_id,
+                        record.stream_id,
+                        record.writer_id,
                         event.type,
                         event.session_id,
                         event.plan_id,
