@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -54,16 +55,15 @@ def test_every_long_option_is_documented_where_it_matters(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["sessions", "show", "tail", "replay", "stats", "export", "import", "backup", "doctor"]
 )
-def test_help_has_an_example(name: str) -> None:
+def test_help_has_an_example(name: str, sonde: Any) -> None:
     """--help of each command shows how it is used."""
-    text = command(name).get_help(click.Context(command(name), info_name=name))
-    assert f"sonde {name}" in text.partition("Examples:")[2]
+    assert f"sonde {name}" in sonde(name, "--help").out.partition("Examples:")[2]
 
 
 @pytest.mark.parametrize("name", ["sessions", "show", "tail", "replay", "stats", "doctor"])
-def test_help_lists_the_json_fields(name: str) -> None:
+def test_help_lists_the_json_fields(name: str, sonde: Any) -> None:
     """--help of each command with --json lists the fields."""
-    assert "JSON fields" in command(name).get_help(click.Context(command(name), info_name=name))
+    assert "JSON fields" in sonde(name, "--help").out
 
 
 def test_an_event_from_no_store_has_no_place() -> None:
