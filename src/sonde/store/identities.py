@@ -20,7 +20,6 @@ _BULK = 8
 _INT64_MAX = 2**63 - 1
 
 _TOUCHING = "SELECT first, last FROM seen WHERE writer = ? AND first <= ? ORDER BY first DESC"
-# CROSS JOIN, which SQLite does not reorder: the other way round, each append would walk all that was ever seen.
 # A subquery and not a join: SQLite would look at all ranges for each run.
 _TOUCHED = """SELECT key FROM json_each(?2) WHERE (value ->> 0) - 1 <=
     (SELECT last FROM seen WHERE writer = ?1 AND first <= (json_each.value ->> 1) + 1 ORDER BY first DESC LIMIT 1)"""

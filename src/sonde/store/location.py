@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
@@ -32,6 +33,8 @@ MEMORY = ":memory:"
 
 _READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 _WRITE = apsw.SQLITE_OPEN_READWRITE
+_LOOKS = 50
+_PAUSE_S = 0.005  # more than the clock of a file system's times ticks
 
 
 class Location(NamedTuple):
@@ -171,17 +174,52 @@ def _size(path: str) -> int:
 
 
 def _sniffed(url: str) -> tuple[FileKind, int]:
-    """What the file is, by a look that leaves nothing behind."""
-    kind, version = _kind_of(immutable_uri(url), _READ)
-    if kind is FileKind.EMPTY and _is_pending(url):
-        return _kind_of(f"file:{quote(url)}?mode=ro", _READ)  # a young store: all in its log yet
-    return kind, version
+    """What the file is, by looks that leave nothing behind.
+
+    A look without locks may fall into another process's checkpoint. So it is believed at once only where it found our
+    mark; anything else must be found twice, in a file that stood still. Where somebody has the file open, a look with
+    locks decides; without anybody, that one would leave a file behind.
+    """
+    before: object = None
+    finding: tuple[FileKind, int] | apsw.Error | None = None
+    for _ in range(_LOOKS):
+        try:
+            found: tuple[FileKind, int] | apsw.Error = _kind_of(immutable_uri(url), _READ)
+        except apsw.Error as error:
+            found = error
+        if isinstance(found, tuple) and found[0] in (FileKind.SONDE, FileKind.NEWER):
+            return found
+        pending = _is_pending(url)
+        if pending and (os.path.exists(f"{url}-shm") or (isinstance(found, tuple) and found[0] is FileKind.EMPTY)):
+            try:
+                return _kind_of(f"file:{quote(url)}?mode=ro", _READ)
+            except (apsw.CantOpenError, apsw.ReadOnlyError):  # closed just now, or a folder without permission to write
+                pass
+        if isinstance(found, tuple) and found[0] is FileKind.EMPTY and not pending:
+            return found  # who creates the tables looks again, with locks
+        after = (_stamp(url), _stamp(f"{url}-wal"))
+        if before == after and repr(finding) == repr(found):
+            break
+        before, finding = after, found
+        time.sleep(_PAUSE_S)
+    if isinstance(found, apsw.Error):
+        raise found
+    return found
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _kind_of(target: str, flags: int) -> tuple[FileKind, int]:
     connection = apsw.Connection(target, flags=flags)
     try:
         connection.set_busy_timeout(1000)
+        connection.execute("BEGIN")  # all of it from one state of the file
         return schema.file_kind(connection)
     finally:
         connection.close()
