@@ -14,10 +14,10 @@ PINNED  := $(INSTALL) --require-hashes --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench docs faults lock clean
+.PHONY: help demo test check bench bench-full bench-check docs faults lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  ARGS=... is handed on, as in: make test ARGS='-k gap -x'"
 
 demo: $(STAMPS)/runtime ## watch a made-up agent being recorded
@@ -36,8 +36,14 @@ check: $(STAMPS)/check $(STAMPS)/test ## lint, format check, types, import contr
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(STAMPS)/bench ## measure, beside the peers
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(STAMPS)/bench ## measure, beside the peers; some 8 minutes
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: $(STAMPS)/bench ## the same with 10 M events in memory and 30 M in the store
+	@$(BIN)/python -m benchmarks --full $(ARGS)
+
+bench-check: $(STAMPS)/bench ## does the last `make bench` keep the budgets? ARGS=--fresh measures first
+	@$(BIN)/python -m benchmarks.check $(ARGS)
 
 docs: $(STAMPS)/docs ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)

@@ -1,0 +1,1 @@
+"""The comparisons, each in a module that is imported when it is run."""

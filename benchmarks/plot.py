@@ -1,0 +1,5 @@
+"""Plot."""
+
+
+def draw(document, folder):
+    """Draw nothing yet."""
