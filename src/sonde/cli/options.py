@@ -22,4 +22,6 @@ def db_option(function: F) -> F:
 
 def json_option(function: F) -> F:
     """``--json``: one JSON object a line, for programs."""
-    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line (NDJSON), for programs.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line (NDJSON), for programs.")(
+        function
+    )
