@@ -31,8 +31,6 @@ _PROGRESS_ATTEMPTS = 100
 
 
 class _FlushRequest(NamedTuple):
-    turn: int
-    """The first turn that has seen all that was published before the request."""
     trim: bool
     done: Any  # a raw lock
 
@@ -81,7 +79,6 @@ class Delivery:
         self._thread = LazyThread("sonde-hub", self._run)
         self._turn_lock = allocate_lock()
         self._turn_holder = 0  # thread ident
-        self._turn = 0
         self._claiming = False
         self._claimed = 0
         self._handed_over = 0
@@ -121,7 +118,7 @@ class Delivery:
     def _rest(self, found: int) -> None:
         """Sleep until the next turn is due, after one that ``found`` so many events."""
         inbox, config, admission = self._inbox, self._config, self._admission
-        if self.is_finished or (inbox and (self.is_closing or len(inbox) >= config.batch_size)):
+        if self.is_finished:
             return
         # After work: gather a batch for one interval. After nothing: sleep until the next event.
         admission.attention = wanted = min(config.batch_size, admission.limit) if found else 1
@@ -144,8 +141,8 @@ class Delivery:
                 self._turn_holder = 0
 
     def _deliver_inbox(self) -> int:
-        turn = self._turn + 1
-        requests = [request for request in list(self._flush_requests) if request.turn <= turn]
+        # In this order: what was published before a request, or before the end, is in the inbox when we look there.
+        requests = list(self._flush_requests)
         closing = self.is_closing
         overloaded = self._admission.refused(OVERLOADED)
         self._let_go()
@@ -166,7 +163,6 @@ class Delivery:
         if closing and not self._inbox:
             self._finish()
         self._let_go()
-        self._turn = turn
         for request in requests:
             if request.trim:
                 self._trim()
@@ -301,9 +297,7 @@ class Delivery:
             return True
         done = allocate_lock()
         done.acquire()
-        # A turn that runs now may have looked at the inbox before our caller's events came: the next one counts.
-        request = _FlushRequest(self._turn + (2 if self._turn_lock.locked() else 1), trim, done)
-        self._flush_requests.append(request)
+        self._flush_requests.append(_FlushRequest(trim, done))
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while self._help():
             self._bell.ring()

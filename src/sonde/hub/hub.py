@@ -268,9 +268,8 @@ class Hub:
         """Stop and wait: deliver what is queued, end the subscriptions. Idempotent; 30 s at most, then it logs."""
         self.stop()
         if not self._delivery.wait(CLOSE_TIMEOUT_S) and not self._delivery.is_inside:
-            self.failures.add(
-                "close", f"hub did not finish in {CLOSE_TIMEOUT_S:g} s: {len(self._inbox)} events are left"
-            )
+            queued = self.stats().queued
+            self.failures.add("close", f"hub closed while its thread is stuck: {queued} events may not be delivered")
 
     def __enter__(self) -> Self:
         return self

@@ -26,11 +26,13 @@ def drain(recorder: RecorderSubscription) -> list[int]:
 
 def test_the_first_event_goes_out_at_once() -> None:
     """After idleness an event doesn't wait for the flush interval: here it would be an hour."""
+    before_s = time.monotonic()
     with Hub(PATIENT) as hub, hub.subscribe() as subscription:
-        for _ in range(3):
+        for _ in range(40):
             hub.emit("first")
             assert subscription.get(timeout_s=10) is not None
             hub.flush()  # the turn that it takes finds nothing: the hub is idle again
+    assert time.monotonic() - before_s < 5  # the thread's own look, now and then, would take 10
 
 
 def test_a_full_batch_goes_out_at_once_and_a_partial_one_waits() -> None:
@@ -297,6 +299,7 @@ def test_the_thread_has_a_name_and_goes_when_the_hub_does() -> None:
         assert (thread.name, thread.daemon) == ("sonde-hub", True)
     thread.join(30)
     assert set(threading.enumerate()) == before
+    assert not hub._admission.hub_ident  # a later thread of that number is not taken for it
 
 
 def test_a_faulty_store_bell_does_not_end_delivery() -> None:
