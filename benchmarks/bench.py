@@ -41,7 +41,8 @@ class Bench:
     """One comparison.
 
     ``units`` names the measures and their units, ``reference`` the candidate that the others are divided by. Where
-    ``warm_up``, a first round does not count.
+    ``warm_up``, a first round does not count. ``prepare``
+    is called before all rounds, for candidates that depend on the load.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Bench:
     warm_up: bool = True
     candidates: dict[str, Candidate] = field(default_factory=dict)
     configurations: dict[str, str] = field(default_factory=dict)
+    prepare: Callable[[Load], None] | None = None
 
     def __post_init__(self) -> None:
         REGISTRY[self.name] = self
@@ -72,6 +74,8 @@ class Bench:
 
     def run(self, load: Load, *, rounds: int | None = None) -> dict[str, dict[str, Series]]:
         """Measure. The values of each measure of each candidate, one a round."""
+        if self.prepare is not None:
+            self.prepare(load)
         count = self.rounds if rounds is None else min(rounds, self.rounds)
         values: dict[str, dict[str, list[float]]] = {name: {} for name in self.candidates}
         # What the imported libraries hold is out of the collector's sight: it would cost some candidates more.

@@ -14,22 +14,23 @@ from threading import Thread
 from benchmarks.bench import Bench, Candidate, Load
 from benchmarks.measure import compile_loop
 from benchmarks.payload import EVENT_TYPE, PAYLOADS
+from benchmarks.peers.sonde import QUEUE_SIZE
 from sonde.events import PublishedEvent
 from sonde.hub import Hub, Subscription
 from sonde.recorder import RECORDER_HUB
 
-BURST = 15_000
-"""Less than the queues of ``record()`` hold, so that no pace of a reader loses anything."""
+BURST = 50_000
 
 DELIVERY = Bench(
     "delivery",
-    f"from emit until every subscriber has taken it, in bursts of {BURST:,}; hub configured as by record()",
+    f"from emit until every subscriber has taken it, in bursts of {BURST:,} with a flush at the end; hub configured as"
+    " by record(), queues that hold a burst",
     {"rate": "events/s"},
     reference="bare loop, 1",
 )
 ASYNCIO = Bench(
     "asyncio",
-    f"the same to one subscriber in an event loop, in bursts of {BURST:,}",
+    f"the same to one subscriber in an event loop, in bursts of {BURST:,} with a flush at the end",
     {"rate": "events/s"},
     reference="bare loop, 1",
 )
@@ -92,7 +93,7 @@ def _delivered(subscribers: int) -> Candidate:
     def measure(load: Load) -> Mapping[str, float]:
         with ExitStack() as stack:
             hub = Hub(RECORDER_HUB, session_id="bench")
-            readers = [_Reader(hub.subscribe()) for _ in range(subscribers)]
+            readers = [_Reader(hub.subscribe(queue_size=QUEUE_SIZE)) for _ in range(subscribers)]
             for reader in readers:
                 stack.callback(reader.thread.join)
             stack.callback(hub.close)
@@ -100,6 +101,7 @@ def _delivered(subscribers: int) -> Candidate:
 
             def burst() -> None:
                 loop(0, BURST)
+                hub.flush()
                 for reader in readers:
                     reader.wait()
 
@@ -126,12 +128,16 @@ async def _take_each(subscription: Subscription) -> None:
 
 def _awaited(take: Callable[[Subscription], Awaitable[None]]) -> Candidate:
     def measure(load: Load) -> Mapping[str, float]:
-        with Hub(RECORDER_HUB, session_id="bench") as hub, hub.subscribe() as subscription:
+        with Hub(RECORDER_HUB, session_id="bench") as hub, hub.subscribe(queue_size=QUEUE_SIZE) as subscription:
             loop = compile_loop(_EMIT, {"emit": hub.emit, "kind": EVENT_TYPE})
+
+            def publish() -> None:
+                loop(0, BURST)
+                hub.flush()
 
             async def burst() -> float:
                 began_s = time.perf_counter()
-                publisher = asyncio.get_running_loop().run_in_executor(None, loop, 0, BURST)
+                publisher = asyncio.get_running_loop().run_in_executor(None, publish)
                 await take(subscription)
                 took_s = time.perf_counter() - began_s
                 await publisher

@@ -1,0 +1,1 @@
+"""Programs that a comparison starts: what has to be measured in a process that did nothing else."""
