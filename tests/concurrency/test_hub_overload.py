@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from sonde.events import PublishedEvent
 from sonde.hub import Hub, HubConfig, RecorderSubscription
 from sonde.hub import admission as admission_module
 
@@ -250,3 +251,13 @@ def test_a_shut_gate_stays_shut_after_close() -> None:
         hub.emit("x")
     assert len(hub._inbox) == 0
     assert hub.stats().dropped == {"closed": 100}
+
+
+def test_what_came_past_the_gate_too_late_is_counted_as_closed() -> None:
+    """A publisher that was suspended between the gate and its append, while the hub closed, is in the ledger too."""
+    hub = Hub(UNLIMITED)
+    hub.emit("x")
+    hub.close()
+    hub._inbox.append(PublishedEvent("late"))  # what that publisher does when it wakes
+    stats = hub.stats()
+    assert (stats.published, stats.handed_over, stats.queued, stats.dropped) == (2, 1, 0, {"closed": 1})

@@ -21,8 +21,9 @@ DEFAULT_MAX_PENDING_BYTES = 256 * 1024 * 1024
 # A PublishedEvent with a dict of four keys and small values, in CPython 3.11: struct 120, dict 232, numbers and ids
 # some 150 bytes. Text is added as it is.
 _EVENT_BYTES = 512
-_DEPTH = 6
-_SAMPLE = 32
+# Of a list at most 16 items are looked at, of each list in it 8, and so on: lists that hold each other many times over
+# would otherwise keep the hub's thread for hours.
+_DEPTH = 5
 
 
 class Missed(NamedTuple):
@@ -232,5 +233,5 @@ def _estimate_value(value: object, depth: int) -> int:
 
 def _estimate_items(items: Iterable[object], count: int, depth: int) -> int:
     # The first few stand for all: a list of a million numbers must not stop the hub's thread.
-    sample = [_estimate_value(item, depth - 1) for item in islice(items, _SAMPLE)]
+    sample = [_estimate_value(item, depth - 1) for item in islice(items, 1 << (depth - 1))]
     return count * (40 + sum(sample) // max(1, len(sample)))

@@ -212,8 +212,12 @@ def test_estimates_run_no_foreign_code_and_end() -> None:
     """Neither a mapping of the user's own, nor a cycle, nor a long list can hold the hub's thread up."""
     cycle: list[Any] = []
     cycle.append(cycle)
+    wide: list[Any] = ["x"]
+    for _ in range(10):
+        wide = [wide] * 1_000
     events = [
         PublishedEvent("x", data=Endless(a=1)),
+        PublishedEvent("x", data={"wide": wide}),
         PublishedEvent("x", data={"cycle": cycle}),
         PublishedEvent("x", data={"long": list(range(1_000_000))}),
         PublishedEvent("x", data=5),  # type: ignore[arg-type]
