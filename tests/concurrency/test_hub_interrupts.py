@@ -219,9 +219,11 @@ CHECKED = {"RESUME", "CALL", "CALL_FUNCTION_EX", "JUMP_BACKWARD"}
 def strike_at(act: Callable[[], object], step: int, *, everywhere: bool) -> bool:
     """Run ``act`` with an interrupt at its ``step``-th place in sonde's code. Whether there were so many.
 
-    Places are all opcodes, or only those at which CPython would let a signal handler run.
+    Places are all opcodes, or only those at which CPython would let a signal handler run. On a thread of its own: an
+    exception that a trace function raises where a handler ends leaves the handled one in force on the thread for good.
     """
     left = step
+    outcome: list[BaseException | None] = []
     last: dict[FrameType, str] = {}
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -238,15 +240,24 @@ def strike_at(act: Callable[[], object], step: int, *, everywhere: bool) -> bool
                 raise KeyboardInterrupt
         return trace
 
-    found = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    except KeyboardInterrupt:
+    def run() -> None:
+        sys.settrace(trace)
+        try:
+            act()
+            outcome.append(None)
+        except BaseException as error:  # noqa: BLE001 - told to the test's own thread
+            outcome.append(error)
+        finally:
+            sys.settrace(None)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if outcome[0] is None:
+        return False
+    if isinstance(outcome[0], KeyboardInterrupt):
         return True
-    finally:
-        sys.settrace(found)
-    return False
+    raise outcome[0]
 
 
 @pytest.mark.parametrize("method", ["emit", "publish"])

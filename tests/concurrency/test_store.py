@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sonde.errors import StoreNotFoundError
 from sonde.events import Event, Position
 from sonde.store import Liveness, Record, SQLiteStore
 
@@ -346,6 +347,21 @@ def test_a_forked_memory_store_is_empty() -> None:
         store.append("s", [Event("a.b", 1)])
         assert in_a_fork(lambda: (store.head("s"), store.append("s", [Event("a.b", 1)]).last_version)) == "(0, 1)"
         assert store.head("s") == 1
+
+
+def test_a_file_that_is_just_being_made_is_never_foreign(tmp_path: Path) -> None:
+    """Whoever opens a file at any moment of its making finds nothing yet, or a store."""
+    for number in range(60):
+        path = tmp_path / f"{number}.db"
+        maker = threading.Thread(target=lambda path=path: SQLiteStore(path).close())
+        maker.start()
+        while True:
+            try:
+                SQLiteStore(path, mode="ro").close()
+                break
+            except StoreNotFoundError:
+                continue
+        maker.join()
 
 
 def test_following_is_interrupted_by_ctrl_c(tmp_path: Path) -> None:

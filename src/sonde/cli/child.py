@@ -97,7 +97,7 @@ class Child:
             raise KeyboardInterrupt
         self._capture = capture
         targets = capture.targets if capture is not None else {}
-        self._own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._own_peak_bytes = _own_peak_bytes()
         # Not subprocess.Popen: it hands the blocked signals down, and its remedy (preexec_fn) runs Python between fork
         # and exec, beside the recorder's threads, where any lock may be held for ever.
         self.pid = os.posix_spawnp(
@@ -140,13 +140,14 @@ class Child:
                 os.kill(os.getpid(), signal.SIGSTOP)
                 self._send(signal.SIGCONT)
             return None
+        max_rss_bytes = usage.ru_maxrss * _MAXRSS_UNIT_BYTES
         return ChildEnd(
             exit_code=os.waitstatus_to_exitcode(status),
             user_cpu_s=usage.ru_utime,
             system_cpu_s=usage.ru_stime,
             # At exec the kernel books the spawning process's peak as the new one's, so one that is no higher than
             # sonde's own says nothing about the child.
-            max_rss_bytes=usage.ru_maxrss * _MAXRSS_UNIT_BYTES if usage.ru_maxrss > self._own_peak else None,
+            max_rss_bytes=max_rss_bytes if max_rss_bytes > self._own_peak_bytes else None,
         )
 
     def _send(self, number: int) -> None:
@@ -168,3 +169,12 @@ def _in_foreground() -> bool:
         return False
     finally:
         os.close(terminal)
+
+
+def _own_peak_bytes() -> int:
+    """Peak resident memory of this program. ``getrusage`` would count that of whoever started it, as above."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT_BYTES
