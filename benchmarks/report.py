@@ -19,7 +19,12 @@ _CONSOLE = Console(width=max(Console().width, 120))
 def print_bench(name: str, found: dict[str, Any]) -> None:
     """One comparison: each candidate's median and spread, and its ratio to the reference, round by round."""
     reference = found["values"].get(found["reference"], {})
-    table = Table(title=f"{name}: {found['about']}", title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    table = Table(
+        title=f"{name}: {found['about']} ({found['took_s']:.0f} s)",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        title_style="bold",
+    )
     table.add_column("measure")
     table.add_column("candidate")
     for heading in ("median", "from–to", f"to {found['reference']}", "from–to"):

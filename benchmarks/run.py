@@ -37,10 +37,12 @@ def main() -> None:
     began_s = time.monotonic()
     for number, name in enumerate(chosen, 1):
         print(f"{number} of {len(chosen)}: {name}", file=sys.stderr)
+        bench_began_s = time.monotonic()
         found = _run_child(name, options)
         if found is None:
             document["failed"].append(name)
             continue
+        found["took_s"] = round(time.monotonic() - bench_began_s, 1)
         document["benches"][name] = found
         print_bench(name, found)
     document["took_s"] = round(time.monotonic() - began_s, 1)

@@ -14,7 +14,7 @@ TURNS = 200
 AGENT = Bench(
     "agent",
     f"4 asyncio tasks, {TURNS} turns of a model in all, each resending a prompt that grows to some 250 kB, 1,000 tool"
-    " calls, 4,000 pieces of answers; a process each. stored: bytes on disk over those of the run's text without repeats;"
+    " calls, 4,000 pieces of answers; a process each. stored: bytes on disk over those of its text without repeats;"
     " close: after half a second of rest",
     {
         "wall": "s",
@@ -26,7 +26,7 @@ AGENT = Bench(
         "stored": "× the text",
     },
     reference="nobody listens",
-    rounds=5,
+    rounds=4,
     warm_up=False,
 )
 DEMO = Bench(

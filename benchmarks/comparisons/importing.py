@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
@@ -11,11 +10,9 @@ from collections.abc import Mapping
 from benchmarks.bench import Bench, Candidate, Load
 from benchmarks.children.child import call
 
-_PAIRS = 3
-
 IMPORT = Bench(
     "import",
-    f"wall time of `python -c`, less that of `python -c pass` run right before; median of {_PAIRS} pairs, files cached;"
+    "wall time of `python -c`, less that of `python -c pass` run right before, files cached;"
     " unwanted: modules of command line, web, asyncio and OpenTelemetry that are loaded",
     {"time": "ms", "unwanted": "modules", "modules": "modules"},
     reference="import opentelemetry.sdk.trace",
@@ -30,8 +27,7 @@ def _wall_ms(statement: str) -> float:
 
 def _cost(statement: str) -> Candidate:
     def measure(_load: Load) -> Mapping[str, float]:
-        pairs = [-_wall_ms("pass") + _wall_ms(statement) for _ in range(_PAIRS)]
-        return {"time": statistics.median(pairs), **call("importing", statement)}
+        return {"time": -_wall_ms("pass") + _wall_ms(statement), **call("importing", statement)}
 
     return measure
 
