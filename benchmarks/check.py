@@ -16,15 +16,15 @@ from benchmarks.report import print_budgets
 
 
 def main() -> None:
-    """Judge the run that is named, else the last one."""
+    """Judge the run that is named, else the last whole one."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.check", description=__doc__)
-    parser.add_argument("run", nargs="?", type=Path, default=RESULTS / LATEST, help="a file of benchmarks/results")
+    parser.add_argument("run", nargs="?", type=Path, default=RESULTS / LATEST, help="default: the last whole run")
     parser.add_argument("--fresh", action="store_true", help="measure first")
     options = parser.parse_args()
     if options.fresh:
         subprocess.run([sys.executable, "-m", "benchmarks"], check=False)
     if not options.run.exists():
-        sys.exit(f"there is no run {options.run}: measure first, with make bench")
+        sys.exit(f"there is no run {options.run}: measure all first, with make bench")
     document = load_document(options.run)
     print(f"run of {document['when']}, {document['load']}: {options.run}")
     verdicts = print_budgets(document)

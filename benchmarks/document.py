@@ -59,13 +59,14 @@ def series(document: dict[str, Any], bench: str, candidate: str, measure: str) -
     return None if values is None else Series(tuple(values))
 
 
-def save(document: dict[str, Any]) -> Path:
-    """Keep a run, and as the latest one if nothing was left out by being quick."""
+def save(document: dict[str, Any], *, is_whole: bool) -> Path:
+    """Keep a run; a whole one, nothing left out and no quick look, is what the budgets are checked against."""
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(document, indent=1) + "\n"
     path = RESULTS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{document['load']}.json"
     path.write_text(text, encoding="utf-8")
-    (RESULTS / LATEST).write_text(text, encoding="utf-8")
+    if is_whole:
+        (RESULTS / LATEST).write_text(text, encoding="utf-8")
     return path
 
 

@@ -47,8 +47,8 @@ def main() -> None:
         print_bench(name, found)
     document["took_s"] = round(time.monotonic() - began_s, 1)
     print_budgets(document)
-    path = save(document)
     is_whole = not (options.only or options.quick or document["failed"])
+    path = save(document, is_whole=is_whole)
     if not options.no_plot:
         from benchmarks.plot import draw  # matplotlib takes a second to load
 
