@@ -103,17 +103,10 @@ class Hub:
         admission = self._admission
         try:
             scope = current_scope()
-            if more:
-                if data is None:
-                    data = more
-                elif _kind_of(data) is dict:
-                    data = {**data, **more}
-                else:
-                    data = plain_mapping(data, more)
-            elif data is None:
-                data = {}
-            elif _kind_of(data) is not dict:
-                data = plain_mapping(data)
+            if data is None:
+                data = more
+            elif more or _kind_of(data) is not dict:
+                data = plain_mapping(data, more)
             if session_id is None:
                 session_id = scope.session_id or self.session_id
             elif _kind_of(session_id) is not str:
@@ -191,11 +184,18 @@ class Hub:
 
     def _attend(self) -> None:
         """There is enough to do for the hub's thread, or too much for memory."""
+        admission = self._admission
         try:
+            # Told once, the thread may still need milliseconds to get the interpreter: nobody else need tell it. It
+            # asks for attention again before it goes to sleep, and then looks at the inbox once more.
+            admission.attention = admission.limit
             self._delivery.wake()
-            self._admission.look()
+            admission.look()
         except OUR_ERRORS:
             return  # the event is in the inbox, and the thread looks there by itself now and then
+        except BaseException:  # a signal handler's, perhaps before the thread was told
+            admission.attention = 1
+            raise
 
     # -- subscribing ---------------------------------------------------------------------------------------------------
 
