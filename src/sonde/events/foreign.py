@@ -20,6 +20,7 @@ from fractions import Fraction
 from itertools import chain, islice
 from numbers import Integral, Real
 from pathlib import PurePath
+from threading import get_ident, main_thread
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -87,11 +88,19 @@ def key_text(key: Any) -> tuple[str, str]:
         else:
             found = recognize(key)
             text = str(found.value) if isinstance(found, Leaf) else clean_text(_exact_text(repr(key)), MAX_REPR)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 - a user's object may raise anything
+    except BaseException as error:  # a user's object may raise anything
+        if may_be_a_signals(error):
+            raise
         return f"<{name}: {type_name(error)} while it was read>", f"unreadable {name} key"
     return text, f"{name} key as text"
+
+
+def may_be_a_signals(error: BaseException) -> bool:
+    """Whether ``error`` may be a signal handler's, as of Ctrl-C: these run in the main thread only.
+
+    In any other thread it is the object's own, and must not end that thread.
+    """
+    return isinstance(error, (KeyboardInterrupt, SystemExit)) and get_ident() == main_thread().ident
 
 
 def _exact_text(text: str) -> str:

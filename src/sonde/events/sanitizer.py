@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from sonde.events.foreign import Leaf, Shape, key_text, recognize, type_name
+from sonde.events.foreign import Leaf, Shape, key_text, may_be_a_signals, recognize, type_name
 from sonde.events.text import clean_text, is_clean
 
 MAX_DEPTH = 100
@@ -174,9 +174,9 @@ class _Copy:
             if isinstance(found, Leaf):
                 return self.leaf(found, path)
             return self.container(value, found, path, depth)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a user's object may raise anything, and must not end the writer
+        except BaseException as error:  # a user's object may raise anything, and must not end the writer
+            if may_be_a_signals(error):
+                raise
             self.note(path, f"unreadable {type_name(value)}")
             return f"<{type_name(value)}: {type_name(error)} while it was read>"
 

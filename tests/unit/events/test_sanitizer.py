@@ -7,6 +7,7 @@ import enum
 import threading
 import types
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -295,6 +296,21 @@ def test_a_keyboard_interrupt_passes_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         sanitize({"v": Slow()})
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_in_other_threads_an_interrupt_is_the_objects_own(error: type[BaseException]) -> None:
+    """Signals arrive in the main thread only: elsewhere it ends at the object, and not the thread."""
+
+    class Hostile:
+        def __repr__(self) -> str:
+            raise error
+
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(sanitize, {"v": Hostile(), "k": {Hostile(): 1}, "c": 1}).result()
+    assert result["v"] == f"<Hostile: {error.__name__} while it was read>"
+    assert list(result["k"]) == [f"<Hostile: {error.__name__} while it was read>"]
+    assert result["c"] == 1
 
 
 def test_long_binary_and_repr_are_cut() -> None:
