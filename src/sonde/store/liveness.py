@@ -32,6 +32,7 @@ else:
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,100}")
 _GRACE_S = 1.0
+_ENDED_STATES = (b"Z", b"X")
 
 _REGISTER = """INSERT INTO writers (writer, host, boot, pid, process_start, registered_ns) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET host = excluded.host, boot = excluded.boot, pid = excluded.pid,
@@ -53,11 +54,15 @@ def boot_id() -> str | None:
 
 
 def process_start(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; ``None`` if there is none, or no ``/proc``."""
+    """When a process started, in clock ticks since boot; ``None`` if there is none, or no ``/proc``.
+
+    A process that died and whose parent has not asked for its exit status yet (a zombie) is none.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name, in parentheses, may hold blanks and parentheses itself; 20 fields lie between it and the time.
-            return int(file.read().rpartition(b")")[2].split()[19])
+            # The name, in parentheses, may hold blanks and parentheses itself. After it: the state, 18 more, the time.
+            fields = file.read().rpartition(b")")[2].split()
+        return None if fields[0] in _ENDED_STATES else int(fields[19])
     except (OSError, IndexError, ValueError):
         return None
 

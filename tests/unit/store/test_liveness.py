@@ -54,6 +54,16 @@ def test_another_process_is_alive_until_killed(tmp_path: Path) -> None:
         assert store.liveness("w-child") is Liveness.DEAD
 
 
+def test_a_zombie_is_dead(tmp_path: Path) -> None:
+    """A killed process is dead, though its parent (a container's first process, say) never asks what became of it."""
+    with SQLiteStore(tmp_path / "e.db") as store:
+        child = held_by_a_child(tmp_path / "e.db")
+        child.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+        assert store.liveness("w-child") is Liveness.DEAD
+        ended(child)
+
+
 def test_closing_the_store_ends_its_writers(tmp_path: Path) -> None:
     """A store that closes in order releases its writers; file and folder are gone."""
     with SQLiteStore(tmp_path / "e.db") as store:
