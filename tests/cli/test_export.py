@@ -47,6 +47,17 @@ def test_sessions_are_named(db: Path, sonde: Any, sample: Any) -> None:
     assert exported("--all") == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("name", ["runs.db", "runs.db-wal", "other-name.db"])
+def test_the_store_itself_is_never_replaced(recorded: Path, sonde: Any, name: str) -> None:
+    """Not even by --force, nor under another name, nor the log beside it."""
+    (recorded.parent / "other-name.db").symlink_to(recorded)
+    target = recorded.parent / name.replace("runs.db", recorded.name)
+    ran = sonde("export", "--all", "--force", "-o", str(target))
+    assert (ran.code, ran.out) == (2, "")
+    assert "name another file" in ran.err
+    assert sonde("doctor").code == 0
+
+
 @pytest.mark.parametrize("arguments", [[], ["--all", "fix-42"]])
 def test_what_to_export_must_be_clear(recorded: Path, sonde: Any, arguments: list[str]) -> None:
     """Neither nothing nor both of --all and SESSION."""

@@ -18,7 +18,7 @@ from sonde.events import RecordedEvent
 from sonde.exporters import FORMATS
 from sonde.query import resolve_session
 from sonde.redaction import NoRedactor, SecretRedactor
-from sonde.store import EventStore
+from sonde.store import EventStore, SQLiteStore
 
 
 @click.command()
@@ -71,6 +71,10 @@ def command(
     if output is not None and os.path.isfile(output) and not force:
         raise click.BadParameter(f"'{output}' exists; name another file, or replace it with --force.", param_hint="-o")
     with open_for_reading(db) as store:
+        if output is not None and _is_of(store, output):
+            raise click.BadParameter(
+                f"'{output}' is the store itself, or lies beside it; name another file.", param_hint="-o"
+            )
         streams = [resolve_session(store, name) for name in sessions]
         total = _total(store, streams)
         redactor = SecretRedactor() if redact else NoRedactor()
@@ -84,6 +88,14 @@ def command(
             )
     if output is not None:
         note(f"exported {plural(written, 'event')} to '{output}'")
+
+
+def _is_of(store: EventStore, output: str) -> bool:
+    """Whether writing ``output`` would replace the store that is read, or a file that SQLite keeps beside it."""
+    if not isinstance(store, SQLiteStore):
+        return False
+    own = (store.url, *(f"{store.url}-{kind}" for kind in ("wal", "shm", "journal", "lock")))
+    return os.path.realpath(output) in map(os.path.realpath, own)
 
 
 def _events(store: EventStore, streams: list[str]) -> Iterator[RecordedEvent]:

@@ -103,14 +103,13 @@ def bytes_text(size_bytes: int) -> str:
 def plural(number: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> plural(1, "event"), plural(1200, "event"), plural(2, "gap in the record")
-    ('1 event', '1,200 events', '2 gaps in the record')
+    >>> plural(1, "event"), plural(1200, "event"), plural(2, "model call"), plural(3, "process")
+    ('1 event', '1,200 events', '2 model calls', '3 processes')
     """
     if number == 1:
         return f"1 {noun}"
-    head, _, rest = noun.partition(" ")
-    head = f"{head[:-1]}ies" if head.endswith("y") else f"{head}es" if head.endswith("s") else f"{head}s"
-    return f"{number:,} {head} {rest}".rstrip()
+    nouns = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {nouns}"
 
 
 def dollars(usd: float) -> str:
