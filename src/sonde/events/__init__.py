@@ -1,6 +1,6 @@
 """Events: their shape, their names, their JSON."""
 
-from sonde.events.codec import checksum, decode_data, encode_data
+from sonde.events.codec import checksum, decode_data, decode_object, encode_data
 from sonde.events.event import Event, PublishedEvent, RecordedEvent
 from sonde.events.position import Position
 from sonde.events.sanitizer import sanitize
@@ -15,6 +15,7 @@ __all__ = [
     "RecordedEvent",
     "checksum",
     "decode_data",
+    "decode_object",
     "encode_data",
     "format_timestamp",
     "parse_timestamp",

@@ -18,7 +18,8 @@ _NAME_SUMS_KEPT = 10_000
 _pack_numbers = Struct("<qq").pack
 
 _canonical = msgspec.json.Encoder(order="sorted").encode
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+"""As :func:`decode_data`, for text that is known to be there."""
 
 
 def encode_data(data: dict[str, Any]) -> bytes:
@@ -46,7 +47,7 @@ def decode_data(text: bytes | str) -> dict[str, Any]:
     Raises:
         msgspec.DecodeError: no JSON object.
     """
-    return _decode(text) if text and text not in ("null", b"null") else {}
+    return decode_object(text) if text and text not in ("null", b"null") else {}
 
 
 def checksum(event: Event, data_json: bytes, writer_id: str, seq: int) -> int:

@@ -40,6 +40,11 @@ class NameWriter:
             self._fresh[name] = number
         return number
 
+    def number(self, connection: apsw.Connection, name: str) -> int:
+        """As :meth:`intern`, from the cache where it is there."""
+        number = self.known.get(name)
+        return self.intern(connection, name) if number is None else number
+
     def settle(self, *, committed: bool) -> None:
         """The transaction is over."""
         if self._fresh:
@@ -50,21 +55,21 @@ class NameWriter:
             self._fresh = {}
 
 
-class NameReader(dict[int, str]):
-    """Integer to name: a dict for the hot loop, which :meth:`fetch` fills. Names never change.
+class NameReader:
+    """Integer to name: an exact dict for the hot loop, which :meth:`fetch` fills. Names never change.
 
     Thread-safe in that two threads at worst fetch the same name.
     """
 
-    def __init__(self, table: str) -> None:
-        super().__init__()
+    def __init__(self, table: str, known: dict[int, str] | None = None) -> None:
+        self.known: dict[int, str] = known or {}
         self._select = f"SELECT name FROM {table} WHERE id = ?"
 
     def fetch(self, connection: apsw.Connection, number: int) -> str:
         """Look one up in the file. A number without a name (damage) reads as the empty string."""
         rows = fetch(connection, self._select, (number,))
         name = str(rows[0][0]) if rows else ""
-        if len(self) > MAX_CACHED:
-            self.clear()
-        self[number] = name
+        if len(self.known) > MAX_CACHED:
+            self.known.clear()
+        self.known[number] = name
         return name

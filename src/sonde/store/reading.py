@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import apsw
 
 from sonde.errors import StoreCorruptError
-from sonde.events import Position, RecordedEvent, decode_data
+from sonde.events import Position, RecordedEvent, decode_object
 from sonde.store.contract import StreamInfo
 from sonde.store.names import NameReader
+from sonde.store.origins import OriginReader
 from sonde.store.rows import fetch
 
-_SELECT = "SELECT position, stream, version, type, time_ns, session, plan, task, writer, seq, ids, data FROM events"
+_SELECT = "SELECT position, stream, version, type, time_ns, origin, seq, ids, data FROM events"
 _LAST_POSITION = "SELECT ifnull(max(position), 0) FROM events"
 _NEXT_POSITION = "SELECT ifnull(min(position), 0) FROM events WHERE position > ?"
 _STREAM = """SELECT id, first_version,
@@ -37,9 +38,9 @@ class Reading:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._names = NameReader("names")
-        self._names[0] = ""
+        self._names = NameReader("names", {0: ""})
         self._streams = NameReader("streams")
+        self._origins = OriginReader()
 
     def stream_page(
         self, connection: apsw.Connection, stream_id: str, from_version: int, *, event_type: str | None, rows: int
@@ -124,23 +125,20 @@ class Reading:
         return int(fetch(connection, _COUNT)[0][0])
 
     def _events(self, connection: apsw.Connection, rows: list[tuple]) -> list[RecordedEvent]:  # type: ignore[type-arg]
-        names, streams = self._names, self._streams
+        # The loop of the whole room: exact dicts, C calls, and no look-up twice.
+        names, streams, origins = self._names.known, self._streams.known, self._origins.known
         events: list[RecordedEvent] = []
-        for position, stream, version, kind, time_ns, session, plan, task, writer, seq, ids, data in rows:
+        append = events.append
+        for position, stream, version, kind, time_ns, origin, seq, ids, data in rows:
             try:
                 stream_id = streams[stream]
                 type_name = names[kind]
-                session_id = stream_id if session is None else names[session]
-                plan_id = names[plan]
-                task_id = names[task]
-                writer_id = names[writer]
+                session_id, plan_id, task_id, writer_id = origins[origin]
             except KeyError:
-                stream_id = self._name(streams, connection, stream)
-                type_name = self._name(names, connection, kind)
-                session_id = stream_id if session is None else self._name(names, connection, session)
-                plan_id = self._name(names, connection, plan)
-                task_id = self._name(names, connection, task)
-                writer_id = self._name(names, connection, writer)
+                stream_id = streams.get(stream) or self._streams.fetch(connection, stream)
+                type_name = names.get(kind) or self._names.fetch(connection, kind)
+                found = origins.get(origin) or self._origins.fetch(connection, origin)
+                session_id, plan_id, task_id, writer_id = found
             trace_id = span_id = parent_id = ""
             if ids is not None:
                 if type(ids) is bytes:
@@ -149,14 +147,14 @@ class Reading:
                 else:
                     trace_id, span_id, parent_id = json.loads(ids)
             try:
-                events.append(
+                append(
                     RecordedEvent(
                         type_name,
                         time_ns,
                         session_id,
                         plan_id,
                         task_id,
-                        {} if data is None else decode_data(data),
+                        {} if data is None else decode_object(data),
                         trace_id,
                         span_id,
                         parent_id,
@@ -173,8 +171,3 @@ class Reading:
                     f"({error}); check the store with sonde doctor"
                 ) from None
         return events
-
-    @staticmethod
-    def _name(names: NameReader, connection: apsw.Connection, number: int) -> str:
-        name = names.get(number)
-        return names.fetch(connection, number) if name is None else name

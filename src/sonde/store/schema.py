@@ -20,14 +20,22 @@ from sonde.store.rows import fetch
 APPLICATION_ID: Final = 0x736F6E64  # "sond"
 SCHEMA_VERSION: Final = 1
 
-# Integers 0 and 1 take no byte in a row, nor does NULL. So: name 0 is the empty string, a NULL session is the stream's
-# name, NULL data is {}. ``ids`` is trace, span and parent in one blob (32 bytes; 24 without a parent), or, where they
-# are no lower-case hex of W3C length, a JSON array of the three texts.
+# NULL takes no byte in a row: NULL data is {}. Name 0 is the empty string. ``origin`` stands for session, plan, task
+# and writer together. ``ids`` is trace, span and parent in one blob (32 bytes; 24 without a parent), or, where they are
+# no lower-case hex of W3C length, a JSON array of the three texts.
 TABLES: Final = (
     "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     "INSERT INTO names (id, name) VALUES (0, '')",
     """CREATE TABLE streams (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_version INTEGER NOT NULL DEFAULT 1
+    )""",
+    """CREATE TABLE origins (
+        id INTEGER PRIMARY KEY,
+        session INTEGER NOT NULL,
+        plan INTEGER NOT NULL,
+        task INTEGER NOT NULL,
+        writer INTEGER NOT NULL,
+        UNIQUE (session, plan, task, writer)
     )""",
     """CREATE TABLE events (
         position INTEGER PRIMARY KEY,
@@ -35,10 +43,7 @@ TABLES: Final = (
         version INTEGER NOT NULL,
         type INTEGER NOT NULL,
         time_ns INTEGER NOT NULL,
-        session INTEGER,
-        plan INTEGER NOT NULL,
-        task INTEGER NOT NULL,
-        writer INTEGER NOT NULL,
+        origin INTEGER NOT NULL,
         seq INTEGER NOT NULL,
         checksum INTEGER NOT NULL,
         ids BLOB,
@@ -67,15 +72,16 @@ TABLES: Final = (
         s.name AS stream_id,
         t.name AS event_type,
         e.version AS version,
-        CASE WHEN e.session IS NULL THEN s.name ELSE (SELECT name FROM names WHERE id = e.session) END AS session_id,
-        (SELECT name FROM names WHERE id = e.plan) AS plan_id,
-        (SELECT name FROM names WHERE id = e.task) AS task_id,
+        (SELECT name FROM names WHERE id = o.session) AS session_id,
+        (SELECT name FROM names WHERE id = o.plan) AS plan_id,
+        (SELECT name FROM names WHERE id = o.task) AS task_id,
         coalesce(e.data, '{}') AS data,
         strftime('%Y-%m-%d %H:%M:%S',
                  (e.time_ns - ((e.time_ns % 1000000000) + 1000000000) % 1000000000) / 1000000000, 'unixepoch')
           || rtrim(rtrim(printf('.%09d', ((e.time_ns % 1000000000) + 1000000000) % 1000000000), '0'), '.')
           || '+00:00' AS timestamp
-    FROM events AS e JOIN streams AS s ON s.id = e.stream JOIN names AS t ON t.id = e.type""",
+    FROM events AS e JOIN streams AS s ON s.id = e.stream JOIN names AS t ON t.id = e.type
+        JOIN origins AS o ON o.id = e.origin""",
 )
 
 ORIGINAL_COLUMNS: Final = frozenset(

@@ -122,7 +122,7 @@ class SQLiteStore:
                     result = writer.append(connection, records, expected_version)
                 committed = True
             finally:
-                writer.names.settle(committed=committed)
+                writer.settle(committed=committed)
         attachment.bell.ring()
         return result
 

@@ -13,10 +13,11 @@ from sonde.events import Event, Position, checksum, encode_data, sanitize
 from sonde.store import identities
 from sonde.store.contract import AppendResult, Durability, Record
 from sonde.store.names import NameWriter, storable
+from sonde.store.origins import OriginWriter
 from sonde.store.rows import fetch
 
-_COLUMNS = "position, stream, version, type, time_ns, session, plan, task, writer, seq, checksum, ids, data"
-_WIDTH = 13
+_COLUMNS = "position, stream, version, type, time_ns, origin, seq, checksum, ids, data"
+_WIDTH = 10
 # Rows go in as few multi-row statements: executemany takes the GIL back after each row, which beside a busy thread
 # costs up to 5 ms each. Powers of two, so that ten texts serve every batch and stay in apsw's statement cache, which
 # keeps none longer than 16 kB: that bounds the largest.
@@ -123,6 +124,12 @@ class Writing:
     def __init__(self, url: str) -> None:
         self._url = url
         self.names = NameWriter()
+        self._origins = OriginWriter(self.names)
+
+    def settle(self, *, committed: bool) -> None:
+        """The transaction is over: remember the numbers that it gave, or forget them."""
+        self.names.settle(committed=committed)
+        self._origins.settle(committed=committed)
 
     def append(
         self, connection: apsw.Connection, records: Sequence[Record], expected_version: int | None
@@ -137,7 +144,7 @@ class Writing:
         first_position = position
         duplicates = 0
         row_values: list[Any] = []
-        names = self.names.known
+        names, origins = self.names.known, self._origins.known
         head: _Head | None = None
         for record in records:
             stream_id, writer_id, seq = record.stream_id, record.writer_id, record.seq
@@ -155,24 +162,12 @@ class Writing:
                 head = heads[stream_id] = self._head(connection, stream_id)
             head.version += 1
             position += 1
+            key = (event.session_id, event.plan_id, event.task_id, writer_id)
             try:
-                kind, plan, task, writer = (
-                    names[event.type],
-                    names[event.plan_id],
-                    names[event.task_id],
-                    names[writer_id],
-                )
+                kind, origin = names[event.type], origins[key]
             except KeyError:
-                intern = self.names.intern
-                kind = intern(connection, str(event.type))
-                plan = intern(connection, event.plan_id)
-                task = intern(connection, event.task_id)
-                writer = intern(connection, writer_id)
-            session_id = event.session_id
-            if session_id == stream_id:
-                session = None
-            elif (session := names.get(session_id)) is None:
-                session = self.names.intern(connection, session_id)
+                kind = self.names.number(connection, str(event.type))
+                origin = origins.get(key) or self._origins.intern(connection, key)
             check = checksum(event, data_json, writer_id, seq)
             row_values += (
                 position,
@@ -180,10 +175,7 @@ class Writing:
                 head.version,
                 kind,
                 event.time_ns,
-                session,
-                plan,
-                task,
-                writer,
+                origin,
                 seq,
                 check - 0x1_0000_0000 if check > 0x7FFF_FFFF else check,  # signed: four bytes in a row, not six
                 packed_ids(event) if event.trace_id or event.span_id or event.parent_id else None,

@@ -208,7 +208,7 @@ def test_verify_finds_nothing_in_a_sound_store(path: Path) -> None:
     [
         ("UPDATE events SET data = replace(data, '7', '8') WHERE position = 7", "checksum", 7),
         ("UPDATE events SET time_ns = time_ns + 1 WHERE position = 7", "checksum", 7),
-        ("UPDATE events SET task = 0 WHERE position = 7", "checksum", 7),
+        ("UPDATE events SET origin = 0 WHERE position = 7", "checksum", 7),
         ("UPDATE events SET data = '[' WHERE position = 7", "checksum", 7),
         ("UPDATE events SET ids = x'00' WHERE position = 7", "checksum", 7),
         ("UPDATE events SET stream = 99 WHERE position = 10", "checksum", 10),
