@@ -49,9 +49,10 @@ _TAKES: dict[str, tuple[frozenset[str], bool]] = {
     "curl": (frozenset(("-u", "-U", "--user", "--proxy-user")), True),
     "sshpass": (frozenset(("-p",)), False),
     "redis-cli": (frozenset(("-a",)), False),
+    "docker login": (frozenset(("-p",)), False),
 }
 _ATTACHES = {"sshpass": "-p", "mysql": "-p", "mysqldump": "-p", "mysqladmin": "-p", "mariadb": "-p", "curl": "-u"}
-LIST_GATE = rb"(?:curl|sshpass|redis-cli|mysql|mariadb).*\"-"
+LIST_GATE = rb"(?:curl|sshpass|redis-cli|docker|mysql|mariadb).*\"-"
 
 
 class Flags:
@@ -136,12 +137,13 @@ class Flags:
         {2: (4, 'password'), 4: (0, 'token')}
         """
         found: dict[int, tuple[int, str]] = {}
-        program = ""
+        program = word = ""
         for index, item in enumerate(items):
             if not isinstance(item, str) or not item:
                 continue
             if item[0] != "-":
-                name = PurePosixPath(item[-64:]).name
+                before, word = word, PurePosixPath(item[-64:]).name
+                name = f"{before} {word}" if word == "login" else word
                 program = name if name in _TAKES or name in _ATTACHES else program
                 continue
             attached = _ATTACHES.get(program, "\0")

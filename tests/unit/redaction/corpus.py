@@ -169,6 +169,7 @@ EVENTS: list[tuple[dict[str, Any], str]] = [
     ({"argv": ["/usr/bin/curl", "-u", "bob:swordfish", "http://x"]}, "swordfish"),
     ({"argv": ["sshpass", "-p", "swordfish", "ssh", "h"]}, "swordfish"),
     ({"argv": ["mysql", "-uroot", "-pswordfish"]}, "swordfish"),
+    ({"argv": ["docker", "login", "-u", "me", "-p", "swordfish", "registry.example"]}, "swordfish"),
     ({"argv": ["bash", "-c", "PASSWORD=swordfish make"]}, "swordfish"),
     ({"argv": ["curl", "-H", "Authorization: Bearer " + ALNUM]}, ALNUM),
     ({"env": [{"name": "API_KEY", "value": "swordfish"}]}, "swordfish"),
@@ -242,6 +243,6 @@ LOOKALIKE_EVENTS: list[dict[str, Any]] = [
     {"tools": [{"name": "login", "parameters": {"properties": {"password": {"type": "string",
     "description": "the password"}}}}]},
     {"argv": ["tool", "--token-limit", "100", "--password-stdin"]}, {"argv": ["tool", "--password", "$PASSWORD"]},
-    {"argv": ["docker", "run", "-u", "1000:1000"]},
+    {"argv": ["docker", "run", "-u", "1000:1000"]}, {"argv": ["docker", "run", "-p", "eighty:80", "login"]},
     {"columns": ["password", "username"]}, {"name": "Bob", "value": "x"}, {"key": "theme", "value": "dark"},
 ]  # fmt: skip
