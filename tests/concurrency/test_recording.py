@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import multiprocessing
 import os
 import random
 import signal
@@ -306,3 +307,49 @@ def test_a_forked_child_records_under_its_own_writer(tmp_path: Path) -> None:
             by_writer.setdefault(event.writer_id, []).append((event.data["who"], event.data["i"]))
     assert sorted(by_writer.values()) == [[("child", i) for i in range(500)], [("parent", i) for i in range(2000)]]
     assert [event.type for event in events if event.type.startswith("session.")] == ["session.started", "session.ended"]
+
+
+WORKING = """
+import multiprocessing, sys
+import sonde
+
+def inherited(number):
+    rec.emit("n", worker=number)
+
+def own(path, number):
+    sonde.record(path, session_id=f"own-{number}").emit("n", worker=number)
+
+if __name__ == "__main__":
+    path, method = sys.argv[1:]
+    context = multiprocessing.get_context(method)
+    if method == "fork":
+        rec = sonde.record(path, session_id="s")
+        workers = [context.Process(target=inherited, args=(number,)) for number in range(4)]
+    else:
+        workers = []
+    workers += [context.Process(target=own, args=(path, number)) for number in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+"""
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_what_a_worker_records_is_written_at_its_end(tmp_path: Path, method: str) -> None:
+    """``multiprocessing`` ends workers past ``atexit``: what they recorded is written, and their own sessions end."""
+    path = tmp_path / "runs.db"
+    (tmp_path / "working.py").write_text(WORKING)
+    run = subprocess.run(
+        [sys.executable, str(tmp_path / "working.py"), str(path), method],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    with SQLiteStore(path, mode="ro") as store:
+        if method == "fork":
+            events = list(store.read("s"))
+            assert sorted(event.data["worker"] for event in events if event.type == "n") == [0, 1, 2, 3]
+            assert sum(event.type == "session.ended" for event in events) == 1
+        for number in range(2):
+            assert [event.type for event in store.read(f"own-{number}")] == ["session.started", "n", "session.ended"]

@@ -20,6 +20,7 @@ from sonde.instrument import ContentCapture, DisabledOperations, Operations, Pri
 from sonde.persister import FlushReport, Persister
 from sonde.recorder.location import default_db, default_session_id, inherited_scope, is_disabled
 from sonde.recorder.stats import RecorderStats
+from sonde.recorder.worker import close_in_workers
 from sonde.redaction import NoRedactor, Redactor, SecretRedactor
 from sonde.store import EventStore, SQLiteStore
 from sonde.store import open as open_store
@@ -116,6 +117,7 @@ class Recorder:
         if not self._is_disabled:
             self._open_session(tags)
             _OPEN.add(self)
+            _WORKERS.arrange()
 
     def _open_session(self, tags: Iterable[str]) -> None:
         # The session is the parent of what has none, in every thread. It is not put in force in the caller's context:
@@ -291,3 +293,6 @@ def _close_at_exit() -> None:
         report = recorder.close(EXIT_TIMEOUT_S, error=getattr(sys, "last_value", None))
         if not report:
             LOGGER.warning("session %s was closed at exit: %s", recorder.session_id, report)
+
+
+_WORKERS = close_in_workers(_close_at_exit)
