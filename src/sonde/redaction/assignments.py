@@ -5,7 +5,16 @@ import re
 from sonde.redaction.keys import KeyRules
 from sonde.redaction.linear import ByteMatch, compile_bytes
 from sonde.redaction.patterns import ASSIGNED_GATE
-from sonde.redaction.values import ends_line, is_marker, is_placeholder, is_reference, is_word, looks_random
+from sonde.redaction.values import (
+    ends_line,
+    is_marker,
+    is_placeholder,
+    is_reference,
+    is_syntax,
+    is_word,
+    looks_random,
+    no_word_chars,
+)
 
 __all__ = ["VALUE", "Assignments", "quoted_value", "shell_value"]
 
@@ -17,6 +26,7 @@ _SHELL_WORD = re.compile(rb"[^\s\"'`;&|<>\\]*")
 _REST = re.compile(rb"[^\s\"'`;&|<>\\,]*")
 _IDENTIFIER = re.compile(rb"[A-Za-z_\-.]+\Z")
 _SHORT_NUMBER = re.compile(rb"[0-9]{1,5}\Z")
+_PARSER_NAMES = frozenset((b"token", b"tokens"))  # alone they are a parser's too; auth_token and the like are not
 _STRONG = frozenset(("password", "api_key", "private_key", "connection_string", "custom"))
 VALUE = (
     rb'(?:[bBfFrRuU]{0,2}"((?:[^"\\\r\n]|\\[^\r\n])*)'  # 1 in double quotes
@@ -96,8 +106,7 @@ class Assignments:
         quoted = quoted_value(match)
         if quoted is not None:
             begin, end = quoted
-            same = _squeezed(text[begin:end]) == _squeezed(name)
-            return None if same or not _is_quoted_secret(text[begin:end]) else (begin, end, kind)
+            return (begin, end, kind) if _is_quoted_secret(text[begin:end], name.lower()) else None
         if kind in ("authorization", "cookie"):
             return None  # headers, which have rows of their own
         begin, end = match.start(_BARE), match.end(_BARE)
@@ -112,7 +121,12 @@ class Assignments:
         return begin, end, kind
 
     def _is_code_or_prose(self, text: bytes, match: ByteMatch, value: bytes, sign: bytes, kind: str) -> bool:
-        if is_placeholder(value) or is_word(value) or is_reference(text[match.start(_BARE) : match.end(_BARE)]):
+        if (
+            no_word_chars(value)
+            or is_placeholder(value)
+            or is_word(value)
+            or is_reference(text[match.start(_BARE) : match.end(_BARE)])
+        ):
             return True
         if text[match.end(_BARE) : match.end(_BARE) + 1] in (b"(", b"["):
             return True
@@ -133,10 +147,14 @@ def _squeezed(name: bytes) -> bytes:
     return re.sub(rb"[^a-z0-9]", b"", name.lower())
 
 
-def _is_quoted_secret(value: bytes) -> bool:
-    if not value.strip() or is_marker(value):
+def _is_quoted_secret(value: bytes, name: bytes) -> bool:
+    if not value.strip() or is_marker(value) or _squeezed(value) == _squeezed(name):
         return False
-    return len(value) > REJECT_BYTES_MAX or not (is_placeholder(value) or is_word(value))
+    if len(value) > REJECT_BYTES_MAX:
+        return True
+    if no_word_chars(value) or (name in _PARSER_NAMES and is_syntax(value)):
+        return False
+    return not (is_placeholder(value) or is_word(value))
 
 
 def _value_start(match: ByteMatch) -> int:

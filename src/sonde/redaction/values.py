@@ -2,7 +2,18 @@
 
 import re
 
-__all__ = ["MARKER", "ends_line", "is_marker", "is_placeholder", "is_reference", "is_word", "looks_random", "marker"]
+__all__ = [
+    "MARKER",
+    "ends_line",
+    "is_marker",
+    "is_placeholder",
+    "is_reference",
+    "is_syntax",
+    "is_word",
+    "looks_random",
+    "marker",
+    "no_word_chars",
+]
 
 MARKER = re.compile(rb"\[REDACTED:[a-z0-9_]+\]")
 _PLACEHOLDER = re.compile(
@@ -14,6 +25,16 @@ _WORDS = frozenset(
     b"was as at by for from if in must not of on should that this when will with has instead flag flags option options "
     b"argument arguments parameter parameters arg args field variable name authentication credentials".split()
 )
+_KEYWORDS = frozenset(
+    b"abstract assert async await begin break catch class const continue debugger default defer delete elif elsif "
+    b"endif enum except export extends extern fallthrough final finally foreach function global goto identifier "
+    b"implements import indent dedent instanceof interface keyword lambda newline namespace native nonlocal operator "
+    b"package private protected public punctuation raise rescue return select sizeof static string struct super switch "
+    b"template throw throws trait transient typedef typeof union unless unsafe until using virtual void volatile "
+    b"where while yield".split()
+)
+_WORD_CHAR = re.compile(rb"[0-9A-Za-z\x80-\xff]")
+_SHORT_SYNTAX = re.compile(rb"(?:[a-z]{1,4}|[A-Z]{1,4}|[0-9]{1,5})\Z")
 _PATH = re.compile(rb"&?[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+\Z")
 _URL = re.compile(rb"[a-z]+://")
 _RANDOM_CHARS_MIN = 6
@@ -54,6 +75,24 @@ def is_word(value: bytes) -> bool:
     (True, False)
     """
     return value.rstrip(b".,;:)]}?!").lower() in _WORDS
+
+
+def no_word_chars(value: bytes) -> bool:
+    """Tell whether a value has no letter and no digit of any script: a piece of punctuation.
+
+    >>> no_word_chars(b"=>"), no_word_chars(b"h!")
+    (True, False)
+    """
+    return _WORD_CHAR.search(value) is None
+
+
+def is_syntax(value: bytes) -> bool:
+    """Tell whether a value is what a parser calls a token: a keyword, a short plain word, a small number.
+
+    >>> [is_syntax(v) for v in (b"else", b"function", b"EOF", b"42", b"swordfish")]
+    [True, True, True, True, False]
+    """
+    return value.lower() in _KEYWORDS or _SHORT_SYNTAX.match(value) is not None
 
 
 def is_reference(value: bytes) -> bool:

@@ -134,6 +134,7 @@ TEXTS: list[tuple[str, str]] = [
             rf"{{\"password\":\"a\\\"{PW}\"}}", f"secret_key_base: {PW}",
         )
     ),
+    ("token: 'swordfish'", "swordfish"), ('{"auth_token": "abc"}', "abc"), ("password: 'else'", "else"),
     ("password: swordfish", "swordfish"),
     ("db:\n  password: swordfish\n  port: 1", "swordfish"),
     ("api_key: abc", "abc"),
@@ -223,6 +224,11 @@ LOOKALIKE_TEXTS: list[str] = [
     "mkdir -p src/mysql && mysql --version", "password strength: strong", "https://example.org/reset-password?lang=en",
     '{"type": "object", "properties": {"path": {"type": "string"}}}', "api_key: str", "api_key=None", "secret=None",
     "token == other.token",
+    # parsers speak of tokens too
+    *(f"Unexpected token: '{piece}'" for piece in
+      ("}", ")", ",", "]", "=>", "...", "else", "function", "return", "EOF", "42", "x")),
+    *(f'SyntaxError: invalid token: "{piece}" at line 3' for piece in ("}", "&&", "if", "yield")),
+    r"Unexpected token: \"}\" in JSON", "Unexpected token: }", "Unexpected token: else", "token='}'",
 ]  # fmt: skip
 LOOKALIKE_EVENTS: list[dict[str, Any]] = [
     *(
