@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from sonde.errors import ConfigError
 
-__all__ = ["SEPARATOR", "KeyRules", "segments"]
+__all__ = ["CODE_GATE", "CODE_KINDS", "SEPARATOR", "KeyRules", "segments"]
 
 # What may stand between the segments of a name. Quotes, backslashes, control characters and non-ASCII are no
 # separators: JSON may write them as escapes, and the prefilter, which reads JSON, must see a name as this file does.
@@ -54,6 +54,15 @@ _NEUTRAL_BEFORE = _words("no has is ask skip prompt without public")
 _TOKEN_NEUTRAL_BEFORE = _NEUTRAL_BEFORE | _words(  # kinds of text tokens, and the cursors of paged interfaces
     "max min num number total next previous prev page continuation sync first last stop eos bos pad unk sep cls mask "
     "special per cancellation input output completion reasoning thinking cached count current unexpected"
+)
+# Short names that mean a secret only where they end a key, and only if its value is text: a number is a GPIO pin.
+CODE_KINDS = _words("bearer otp pin")
+_CODE_AFTER = _words("code value")
+_CODE_NEUTRAL_BEFORE = _NEUTRAL_BEFORE | _words("version dependency package image map led gpio input output board drop")
+# In JSON: a key that code_kind could know, with text under it.
+CODE_GATE = (
+    rb"(?:[^A-Za-z](?i:bearer|otp|pin)|Bearer|BEARER|Otp|OTP|Pin|PIN)"
+    rb'(?:[^a-z"\\]|\\.|(?i:code|value))*"\s*:\s*"'
 )
 _ID_AFTER = frozenset(("token", "api_key"))  # token_id and access_key_id are names; secret_id is a secret
 
@@ -120,6 +129,7 @@ class KeyRules:
         self.literals = _shortest({term[-1] for term in cover})
         self._cover = cover
         self._cached = lru_cache(maxsize=4096)(self._classify)
+        self._cached_code = lru_cache(maxsize=4096)(self._classify_code)
 
     def kind(self, name: str) -> str | None:
         """Return what the name holds (``"password"``, ``"token"``, …), or None.
@@ -129,6 +139,15 @@ class KeyRules:
         """
         found = None if "[REDACTED:" in name else self._cached(name[-_NAME_CHARS_MAX:])
         return found[0] if found else None
+
+    def code_kind(self, name: str) -> str | None:
+        """Return what text under this key is, for names too short to look for in free text; else None.
+
+        >>> rules = KeyRules()
+        >>> [rules.code_kind(name) for name in ("otp", "userPin", "pin_code", "pinned", "otp_type", "otpauth")]
+        ['otp', 'pin', 'pin', None, None, None]
+        """
+        return self._cached_code(name[-_NAME_CHARS_MAX:])
 
     def holds_number(self, name: str) -> bool:
         """Tell whether a number under this name is a secret too (a numeric password, a custom key; not a token count).
@@ -150,6 +169,19 @@ class KeyRules:
         if "".join(camel) in self._keep:
             return None
         return self._find(camel) or self._find(chunks)
+
+    def _classify_code(self, name: str) -> str | None:
+        if "".join(segments(name)[0]) in self._keep:
+            return None
+        for parts in segments(name):
+            for index, part in enumerate(parts):
+                if (
+                    part in CODE_KINDS
+                    and all(after in _CODE_AFTER or after.isdigit() for after in parts[index + 1 :])
+                    and not _CODE_NEUTRAL_BEFORE.intersection(parts[:index][-1:])
+                ):
+                    return part
+        return None
 
     def _find(self, parts: tuple[str, ...]) -> tuple[str, bool] | None:
         for start in range(len(parts)):

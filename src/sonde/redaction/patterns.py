@@ -6,11 +6,13 @@ that may meet non-ASCII text is negated and unbounded: a match never ends inside
 """
 
 import binascii
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sonde.redaction.keys import CODE_KINDS
 from sonde.redaction.linear import BytePattern, compile_bytes
-from sonde.redaction.values import is_marker, is_placeholder, looks_random
+from sonde.redaction.values import is_marker, is_placeholder, is_word, looks_random
 
 __all__ = ["ASSIGNED_GATE", "HEADERS", "SHAPES", "Shape", "shape"]
 
@@ -67,6 +69,10 @@ def shape(
     )
 
 
+_USERINFO_BYTES_READ = 256  # the search below is quadratic
+_LONG_RANDOM = re.compile(rb"(?=[A-Za-z0-9]{18})(?=[A-Za-z]*[0-9]+[A-Za-z]+[0-9])[A-Za-z0-9]+")
+
+
 def _holds_user_and_password(encoded: bytes) -> bool:
     padded = encoded.rstrip(b"=")
     try:
@@ -83,6 +89,23 @@ def _is_password(secret: bytes) -> bool:
     return not is_placeholder(secret)
 
 
+def _is_userinfo_token(secret: bytes) -> bool:
+    """A user's name has no long run of letters with digits among them; `x-access-token` and `ann.lee2024` have none."""
+    return not is_placeholder(secret) and _LONG_RANDOM.search(secret[:_USERINFO_BYTES_READ]) is not None
+
+
+def _is_netrc_password(secret: bytes) -> bool:
+    return not is_placeholder(secret) and not is_word(secret)
+
+
+def _json_code(kind: str) -> Shape:
+    """A row for a short name in JSON that is text itself; as keys of an event's own data, keys.py knows them."""
+    quote = rb"\\*[\"']"
+    blanks = rb"(?:\s|\\+[nrt])*"
+    core = rb"[\"'_\-](?i:" + kind.encode() + rb"(?:_?code)?)" + quote + blanks + rb":" + blanks + quote
+    return shape(kind, kind, core + rb"([^\"'\\\r\n]+)", group=1, gate=core, accept=_is_netrc_password)
+
+
 # What a name and its sign look like in JSON text, where a quote inside a string is \" and a tab \t, and a bare quote
 # ends the string (so that "input_tokens":5 is no hit).
 ASSIGNED_GATE = rb"""(?:\\+["t]?|['`\] ])*[:=]"""
@@ -96,6 +119,12 @@ _PEM = (
     + _BASE64_LINES
     + rb"""(?:(?:[\s"'+,>]|\\+[nrt])*[A-Za-z0-9+/=]{0,76}(?:[\s"'+,>]|\\+[nrt])*"""
     rb"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z))?"
+)
+
+_GAP = rb"(?:[ \t\r\n]|\\+[nrt])+"
+_NETRC = (
+    rb"\bmachine" + _GAP + rb"[^\s\"'`\\]+"
+    rb"(?:" + _GAP + rb"(?:login|account)" + _GAP + rb"[^\s\"'`\\]+)+" + _GAP + rb"password" + _GAP
 )
 
 # These two run before the rules that go by names: they know where a header's value ends.
@@ -178,4 +207,8 @@ SHAPES: tuple[Shape, ...] = (
           gate=rb"(?i:basic)(?: |\\t)+[A-Za-z0-9+/]{6,}", accept=_holds_user_and_password),
     shape("password", "://", rb"[A-Za-z0-9+.\-]://[^\s/:@\"'`<>?#]*:([^\s/\"'`<>]+)@", group=1,
           gate=rb"://[^\s/:@\"<>?#]*:[^\s/\"<>]+@", accept=_is_password),
+    shape("token", "http", rb"(?i:https?)://([^\s/:@\"'`<>?#\\]{18,})@", group=1, accept=_is_userinfo_token),
+    shape("password", "machine", _NETRC + rb"([^\s\"'`\\<>]+)", group=1, accept=_is_netrc_password,
+          gate=rb"machine[^\"]*(?:login|account)[^\"]*password"),
+    *(_json_code(kind) for kind in sorted(CODE_KINDS)),
 )  # fmt: skip

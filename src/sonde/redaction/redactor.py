@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from sonde.redaction.assignments import Assignments
 from sonde.redaction.flags import COMMANDS, Flags
-from sonde.redaction.keys import KeyRules
+from sonde.redaction.keys import CODE_GATE, KeyRules
 from sonde.redaction.patterns import HEADERS, SHAPES
 from sonde.redaction.prefilter import Prefilter
 from sonde.redaction.values import is_marker, is_placeholder, looks_random, marker
@@ -102,7 +102,7 @@ class SecretRedactor:
         self._flags = Flags(self._keys)
         self._rules: tuple[_Rule, ...] = (*HEADERS, *COMMANDS, self._flags, Assignments(self._keys), *SHAPES)
         self._triggers = [(text.decode(), index) for index, rule in enumerate(self._rules) for text in rule.literals]
-        self._prefilter = Prefilter(rule.gate for rule in self._rules)
+        self._prefilter = Prefilter((*(rule.gate for rule in self._rules), CODE_GATE))
         self._redacted_key = lru_cache(maxsize=4096)(self.redact_text)
 
     def suspicious(self, joined: bytes) -> bool:
@@ -187,6 +187,8 @@ class SecretRedactor:
             kind = self._keys.kind(key) if text else None
             if kind is None and named is not None and key in _VALUE_KEYS and isinstance(value, str):
                 kind = named
+            if kind is None and text and isinstance(value, str):
+                kind = self._keys.code_kind(key)
             new_key = key
             if text:  # a cache of long keys would keep them alive
                 new_key = self._redacted_key(key) if len(key) <= _CACHED_KEY_CHARS_MAX else self.redact_text(key)

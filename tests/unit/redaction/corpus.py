@@ -134,6 +134,12 @@ TEXTS: list[tuple[str, str]] = [
             rf"{{\"password\":\"a\\\"{PW}\"}}", f"secret_key_base: {PW}",
         )
     ),
+    ("git clone https://" + ALNUM[:40] + "@github.com/x/y.git", ALNUM[:40]),
+    ("remote: http://" + HEX[:40] + "@git.example/x", HEX[:40]),
+    ("machine h.example login me password swordfish", "swordfish"),
+    ("machine a login b password c3\n\nmachine h\n\tlogin me\n\taccount x\n\tpassword swordfish\n", "swordfish"),
+    ('{"user": "bob", "pin": "1234"}', "1234"), (r'{\"otp\": \"123456\"}', "123456"),
+    ('{"user_pin":"swordfish"}', "swordfish"), ("{'bearer': 'swordfish'}", "swordfish"),
     ("token: 'swordfish'", "swordfish"), ('{"auth_token": "abc"}', "abc"), ("password: 'else'", "else"),
     ("password: swordfish", "swordfish"),
     ("db:\n  password: swordfish\n  port: 1", "swordfish"),
@@ -156,6 +162,8 @@ EVENTS: list[tuple[dict[str, Any], str]] = [
             "api key", "password2",
             "page_access_token", "current_password", "encryptionKey", "secrets", "dbpassword", "OAuthToken",
             "token_file_token",
+            "bearer", "otp", "pin", "PIN", "OTP", "userPin", "user_pin", "card.pin", "pin_code", "pinCode", "MyPINCode",
+            "otp2", "otp_value", "X-OTP", "api_bearer",
         )
     ),
     ({"args": [{"deep": {"password": "swordfish"}}]}, "swordfish"),
@@ -224,6 +232,13 @@ LOOKALIKE_TEXTS: list[str] = [
     "mkdir -p src/mysql && mysql --version", "password strength: strong", "https://example.org/reset-password?lang=en",
     '{"type": "object", "properties": {"path": {"type": "string"}}}', "api_key: str", "api_key=None", "secret=None",
     "token == other.token",
+    "https://user@host/", "https://ann.lee2024@git.example/x.git", "https://x-access-token@github.com/x/y",
+    "https://service-account-builder-2024@dev.azure.example/org", "https://" + ALNUM[:40] + "/x@y",
+    "git@github.com:x/y", "ssh://git@github.com/x/y.git", "npm i https://registry.example/@scope/name@1.2.3",
+    "password protected area", "the machine has a login page and a password protected area",
+    "machine learning login form password field", "machine h login me password <password>",
+    '{"pin": 13, "pinned": "yes", "spin": "up"}', "pin: 4", "LED_PIN=13", "pinning: strict", "typing: on",
+    "otpauth_supported: true", '{"otp": true}', "the bearer: Bob", "mapping: 'x'",
     # parsers speak of tokens too
     *(f"Unexpected token: '{piece}'" for piece in
       ("}", ")", ",", "]", "=>", "...", "else", "function", "return", "EOF", "42", "x")),
@@ -244,6 +259,9 @@ LOOKALIKE_EVENTS: list[dict[str, Any]] = [
             "publicKey", "tokenUsage", "maxTokens", "passed", "key_id",
         )
     ),
+    *({key: "swordfish"} for key in ("pinned", "pinning", "spin", "otpauth_supported", "otp_type", "pin_count",
+      "version_pin", "typing", "mapping", "forbearer", "public_pin", "pin_to_version", "Pinned", "pinterest")),
+    *({key: value} for key in ("pin", "otp", "bearer") for value in (4, True, None, "", {"type": "http"})),
     {"token": 5}, {"token": None}, {"token": True}, {"password": None}, {"password": ""}, {"secret": []},
     {"token": {"input": 5, "output": 6}},
     {"tools": [{"name": "login", "parameters": {"properties": {"password": {"type": "string",

@@ -146,7 +146,8 @@ def test_a_secret_anywhere_in_a_megabyte_is_found(place: int) -> None:
      "cookie:...=", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\nAb: c", "://a:", "://:x@",
      "eyJaaaaaaaaaa.", "curl -u a:", "curl ",
      "--password ", "--token --", "mysql ", "a", "aA1_-.", "\\", '\\"', "'", "[REDACTED:token]=", "bearer ", "sk-",
-     "key-", "api_", "password"],
+     "key-", "api_", "password",
+     "https://a", "https://aaaaaaaaaaaaaaaaaaaa@", "machine a login ", "machine a login b ", "'pin': ", '"otp":"'],
 )  # fmt: skip
 def test_hostile_text_costs_linear_work(piece: str) -> None:
     """The bytes that all searches look at grow with the text, not with its square."""
