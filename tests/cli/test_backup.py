@@ -23,6 +23,7 @@ def count(path: Path) -> int:
 def test_a_copy_is_whole_and_private(recorded: Path, sonde: Any, tmp_path: Path) -> None:
     """The copy has every event, mode 0600, and nothing beside it; stdout stays empty."""
     target = tmp_path / "copies" / "copy.db"
+    target.parent.mkdir()
     ran = sonde("backup", target)
     assert (ran.code, ran.out) == (0, "")
     assert "copied" in ran.err
@@ -67,6 +68,22 @@ def test_the_store_is_not_copied_onto_itself(recorded: Path, sonde: Any, tmp_pat
         assert ran.code == 2
         assert "the store itself" in ran.err
     assert count(recorded) == 12
+
+
+def test_a_missing_folder_is_not_made(recorded: Path, sonde: Any, tmp_path: Path) -> None:
+    """A TARGET in a folder that isn't there is more likely misspelt: one line that names the folder, exit code 3."""
+    ran = sonde("backup", tmp_path / "typo" / "copy.db")
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (3, "", 1)
+    assert f"no folder '{tmp_path / 'typo'}'" in ran.err
+    assert not (tmp_path / "typo").exists()
+
+
+def test_json_says_what_was_copied(recorded: Path, sonde: Any, tmp_path: Path) -> None:
+    """One object on stdout with both paths and the copy's size, and nothing on stderr."""
+    target = tmp_path / "copy.db"
+    ran = sonde("backup", target, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.documents == [{"db": str(recorded), "path": str(target), "size_bytes": target.stat().st_size}]
 
 
 def test_a_missing_store(sonde: Any, tmp_path: Path, db: Path) -> None:

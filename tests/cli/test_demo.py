@@ -1,5 +1,6 @@
 """``sonde demo``: everything is real but the model."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sonde.cli.demonstration import API_KEY
+from sonde.cli.documents import EventDocument, SessionDocument
 from sonde.events import RecordedEvent
 from sonde.query import Session, Status, load_session
 from sonde.store import open as open_store
@@ -159,3 +161,40 @@ def test_without_recording_there_is_nothing_to_show(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "SONDE_DISABLED" in done.stderr
+
+
+def test_json_is_the_events_and_then_the_session(tmp_path: Path) -> None:
+    """Each recorded event in order with the fields of tail, the session's object last, and nothing else."""
+    db = tmp_path / "demo.db"
+    command = [*SONDE, "demo", "--fast", "--json", "--db", str(db)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    *events, session = [json.loads(line) for line in done.stdout.splitlines()]
+    with closing(open_store(db, mode="ro")) as store:
+        assert [event["type"] for event in events] == [event.type for event in store.read_all()]
+    assert all(list(event) == list(EventDocument.__struct_fields__) for event in events)
+    assert list(session) == list(SessionDocument.__struct_fields__)
+    assert (session["record"], session["status"]) == ("session", "completed")
+    assert session["events"] == len(events)
+
+
+@pytest.mark.parametrize("place", ["path", "here", "beside", "elsewhere"])
+def test_the_hints_name_the_program_as_it_can_be_called(tmp_path: Path, place: str) -> None:
+    """The name if PATH finds this one; a relative path below the current folder; else the absolute one."""
+    folder, elsewhere = tmp_path / "bin", tmp_path / "other"
+    elsewhere.mkdir()
+    folder.mkdir()
+    program = folder / "sonde"
+    program.write_text(f"#!{sys.executable}\nfrom sonde.cli import main\nmain()\n")
+    program.chmod(0o755)
+    path = f"{folder}:/usr/bin:/bin" if place == "path" else "/usr/bin:/bin"
+    done = subprocess.run(
+        [program, "sessions", "--db", "nope.db"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd={"beside": folder, "elsewhere": elsewhere}.get(place, tmp_path),
+        env={**os.environ, "PATH": path},
+    )
+    expected = {"path": "sonde", "here": "bin/sonde", "beside": "./sonde", "elsewhere": str(program)}[place]
+    assert f": {expected} run --db nope.db -- CMD" in done.stderr

@@ -60,7 +60,7 @@ def test_help_has_an_example(name: str, sonde: Any) -> None:
     assert f"sonde {name}" in sonde(name, "--help").out.partition("Examples:")[2]
 
 
-@pytest.mark.parametrize("name", ["sessions", "show", "tail", "replay", "stats", "doctor"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])
 def test_help_lists_the_json_fields(name: str, sonde: Any) -> None:
     """--help of each command with --json lists the fields."""
     assert "JSON fields" in sonde(name, "--help").out

@@ -126,8 +126,9 @@ def test_a_file_is_not_overwritten(recorded: Path, sonde: Any, tmp_path: Path) -
 def test_a_failed_export_leaves_nothing(recorded: Path, sonde: Any, tmp_path: Path) -> None:
     """A folder that doesn't exist is an error in one line; no half file is left."""
     ran = sonde("export", "--all", "-o", tmp_path / "no" / "x.jsonl")
-    assert ran.code == 2
+    assert (ran.code, len(ran.err.splitlines())) == (3, 1)
     assert "cannot export" in ran.err
+    assert f"no folder '{tmp_path / 'no'}'" in ran.err
     before = set(os.listdir(tmp_path))
     assert sonde("export", "nope", "-o", tmp_path / "y.jsonl").code == 3
     assert set(os.listdir(tmp_path)) == before
@@ -174,3 +175,19 @@ def test_a_full_disk_is_one_line(recorded: Path) -> None:
     assert done.returncode == 1
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_json_reports_a_file(recorded: Path, sonde: Any, tmp_path: Path) -> None:
+    """With -o one object on stdout says what was written; stderr stays empty."""
+    target = tmp_path / "out.csv"
+    ran = sonde("export", "--all", "-o", target, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.documents == [{"format": "csv", "events": 12, "path": str(target)}]
+
+
+def test_json_without_a_file_is_jsonl(recorded: Path, sonde: Any) -> None:
+    """On stdout the events themselves are the JSON; with another format there --json is a usage error."""
+    assert sonde("export", "--all", "--json").out == sonde("export", "--all").out
+    ran = sonde("export", "--all", "--json", "--format", "csv")
+    assert (ran.code, ran.out) == (2, "")
+    assert "-o FILE" in ran.err

@@ -201,3 +201,17 @@ def test_a_file_without_permission(sonde: Any, open_folder: Path, sample: Any) -
     assert ran.code == 2
     assert "Permission denied" in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+def test_json_is_one_object_a_file(db: Path, sonde: Any, jsonl: Path) -> None:
+    """Counts, and the skipped lines with their reasons, on stdout; stderr stays empty."""
+    jsonl.write_text(lines(3) + "no event\n")
+    ran = sonde("import", jsonl, "--skip-bad", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    (document,) = ran.documents
+    (skipped,) = document.pop("skipped_lines")
+    assert document == {
+        "path": str(jsonl), "db": str(db), "read": 3, "imported": 3, "duplicates": 0, "skipped": 1, "sessions": 1,
+    }  # fmt: skip
+    assert skipped["line"] == 4
+    assert skipped["reason"]

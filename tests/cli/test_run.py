@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from sonde.cli.documents import RunDocument
 from sonde.events import Position, RecordedEvent
 from sonde.query import Status, load_session
 from sonde.store import open as open_store
@@ -162,10 +163,40 @@ def test_time_cpu_and_memory_are_recorded(db: Path) -> None:
     assert data["system_cpu_s"] >= 0
 
 
-def test_memory_below_sondes_own_is_not_claimed(db: Path) -> None:
-    """The kernel books the peak of the process that starts a command as the command's; that is left out."""
-    assert run("--", "true").returncode == 0
-    assert "max_rss_bytes" not in shell_end(db).data
+def test_memory_below_sondes_own_is_the_commands(db: Path) -> None:
+    """The kernel books the peak of the process that starts a command as the command's; its own is recorded."""
+    hold = "while read line; do case $line in VmHWM*) echo $line; esac; done < /proc/$$/status; read end; exit 0"
+    with running("-q", "--", "sh", "-c", hold, stdin=subprocess.PIPE) as process:
+        said_bytes = int(line_of(process).split()[1]) * 1024
+        # There is no telling from outside when sonde has looked; it does so within 20 ms, and then ever again.
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(DEADLINE_S) == 0
+    recorded_bytes = shell_end(db).data["max_rss_bytes"]
+    assert said_bytes <= recorded_bytes < said_bytes + 1_000_000
+
+
+def test_json_is_the_closing_note_as_an_object(db: Path) -> None:
+    """The last line on stderr; stdout is the command's, the fields are those that are promised."""
+    done = run("--json", "--session", "fix 42", "--", "sh", "-c", "echo hello; echo oops >&2; exit 3")
+    assert (done.returncode, done.stdout) == (3, "hello\n")
+    oops, line = done.stderr.splitlines()
+    assert oops == "oops"
+    document = json.loads(line)
+    assert list(document) == list(RunDocument.__struct_fields__)
+    expected = {"session_id": "fix 42", "db": str(db), "exit_code": 3, "events": 4, "error": ""}
+    assert {key: document[key] for key in expected} == expected
+    assert 0 < document["duration_s"] < DEADLINE_S
+    assert document["user_cpu_s"] >= 0
+
+
+def test_json_of_a_command_that_cannot_start(db: Path) -> None:
+    """Its exit code is sonde's, what it used is unknown, and the reason is said."""
+    document = json.loads(run("--json", "--", "no-such-command-anywhere").stderr.splitlines()[-1])
+    assert (document["exit_code"], document["user_cpu_s"], document["max_rss_bytes"]) == (127, None, None)
+    assert "no such command" in document["error"]
 
 
 def test_the_end_says_how_to_look_at_the_session(db: Path) -> None:

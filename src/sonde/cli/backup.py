@@ -6,18 +6,20 @@ import os
 
 import click
 
-from sonde.cli.opening import open_sqlite
-from sonde.cli.options import db_option
-from sonde.cli.output import note
+from sonde.cli.documents import BackupDocument, fields_text
+from sonde.cli.opening import open_sqlite, require_folder
+from sonde.cli.options import db_option, json_option
+from sonde.cli.output import note, print_json
 from sonde.cli.progress import progress
 from sonde.cli.wording import bytes_text
 
 
-@click.command()
+@click.command(epilog=fields_text(BackupDocument))
 @click.argument("target", type=click.Path(dir_okay=False))
 @click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
+@json_option
 @db_option
-def command(target: str, *, force: bool, db: str | None) -> None:
+def command(target: str, *, force: bool, as_json: bool, db: str | None) -> None:
     """Copy the store, as it is at this moment, into the file TARGET.
 
     Recording goes on meanwhile, undisturbed. The copy is one file, complete without a -wal beside it; it appears under
@@ -28,6 +30,7 @@ def command(target: str, *, force: bool, db: str | None) -> None:
       sonde backup runs-backup.db
       sonde backup --force /mnt/stick/runs.db --db runs.db
     """
+    require_folder(target, "back up to")
     with open_sqlite(db) as store:
         if os.path.exists(target):
             if os.path.samefile(target, store.url):
@@ -38,4 +41,8 @@ def command(target: str, *, force: bool, db: str | None) -> None:
                 )
         with progress("copying") as advance:
             store.backup(target, overwrite=force, progress=advance)
-    note(f"copied '{store.url}' to '{target}' ({bytes_text(os.path.getsize(target))})")
+    size_bytes = os.path.getsize(target)
+    if as_json:
+        print_json(BackupDocument(db=store.url, path=os.path.abspath(target), size_bytes=size_bytes))
+        return
+    note(f"copied '{store.url}' to '{target}' ({bytes_text(size_bytes)})")

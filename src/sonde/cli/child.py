@@ -33,6 +33,9 @@ _ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUI
 # Python ignores these for itself, which exec would hand down: `yes | head` would not end.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
+_FIRST_SAMPLE_S = 0.02
+_SAMPLE_EVERY_S = 0.25
+
 _MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
@@ -44,7 +47,8 @@ class ChildEnd:
         exit_code: its exit code; negative, the signal that killed it.
         user_cpu_s: CPU seconds in its own code, the children that it waited for included.
         system_cpu_s: CPU seconds in the kernel on its behalf.
-        max_rss_bytes: peak resident memory of the largest process among those; ``None`` where it is not known.
+        max_rss_bytes: peak resident memory of the largest process among those; below sonde's own peak, that of the
+            child alone as last sampled; ``None`` where neither is known.
     """
 
     exit_code: int
@@ -98,6 +102,7 @@ class Child:
         self._capture = capture
         targets = capture.targets if capture is not None else {}
         self._own_peak_bytes = _own_peak_bytes()
+        self._sampled_peak_bytes: int | None = None
         # Not subprocess.Popen: it hands the blocked signals down, and its remedy (preexec_fn) runs Python between fork
         # and exec, beside the recorder's threads, where any lock may be held for ever.
         self.pid = os.posix_spawnp(
@@ -113,8 +118,12 @@ class Child:
 
     def wait(self) -> ChildEnd:
         """Wait for the end of the child, and hand on the signals that come meanwhile."""
+        pause_s: float | None = _FIRST_SAMPLE_S
         while True:
-            info = signal.sigwaitinfo(_BLOCKED)
+            info = signal.sigwaitinfo(_BLOCKED) if pause_s is None else signal.sigtimedwait(_BLOCKED, pause_s)
+            if info is None:
+                pause_s = min(2 * (pause_s or 0), _SAMPLE_EVERY_S) if self._sample() else None
+                continue
             if info.si_signo == signal.SIGCHLD:
                 end = self._reap()
                 if end is not None:
@@ -126,6 +135,13 @@ class Child:
                 is_known = False  # the child has looked too early
             if not is_known:
                 self._send(info.si_signo)
+
+    def _sample(self) -> bool:
+        """Look at the child's peak memory; whether another look is worth it: above sonde's peak, the kernel tells."""
+        peak_bytes = _peak_bytes(self.pid)
+        if peak_bytes is not None:
+            self._sampled_peak_bytes = peak_bytes
+        return peak_bytes is not None and peak_bytes <= self._own_peak_bytes
 
     def _reap(self) -> ChildEnd | None:
         """The end, if it has come. A child that stopped itself stops sonde too, so that the shell takes over.
@@ -147,7 +163,7 @@ class Child:
             system_cpu_s=usage.ru_stime,
             # At exec the kernel books the spawning process's peak as the new one's, so one that is no higher than
             # sonde's own says nothing about the child.
-            max_rss_bytes=max_rss_bytes if max_rss_bytes > self._own_peak_bytes else None,
+            max_rss_bytes=max_rss_bytes if max_rss_bytes > self._own_peak_bytes else self._sampled_peak_bytes,
         )
 
     def _send(self, number: int) -> None:
@@ -173,8 +189,16 @@ def _in_foreground() -> bool:
 
 def _own_peak_bytes() -> int:
     """Peak resident memory of this program. ``getrusage`` would count that of whoever started it, as above."""
-    try:
-        with open("/proc/self/status", encoding="ascii") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):  # not Linux
+    peak_bytes = _peak_bytes("self")
+    if peak_bytes is None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT_BYTES
+    return peak_bytes
+
+
+def _peak_bytes(process: int | str) -> int | None:
+    """Peak resident memory of what a process runs now; ``None`` if it has ended, or the system isn't Linux."""
+    try:
+        with open(f"/proc/{process}/status", "rb") as status:  # bytes: it has the program's name, which may be any
+            return next((int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM:")), None)
+    except OSError:
+        return None

@@ -13,50 +13,61 @@ from pathlib import Path
 import click
 
 from sonde.cli.demonstration import API_KEY, ScriptedModel, make_repository, work
+from sonde.cli.documents import EventDocument, SessionDocument, event_document, fields_text, session_document
 from sonde.cli.line import LineWriter
 from sonde.cli.opening import store_path
-from sonde.cli.options import db_option
-from sonde.cli.output import data_console
+from sonde.cli.options import db_option, json_option
+from sonde.cli.output import data_console, print_json
+from sonde.cli.program import program
 from sonde.cli.tree import print_session
 from sonde.cli.wording import printable
 from sonde.errors import ConfigError
 from sonde.events import encode_data
 from sonde.hub import Subscription
+from sonde.query import load_session
 from sonde.recorder import DISABLED_VARIABLE, record
 from sonde.store import EventStore
 from sonde.store import open as open_store
 
 
-@click.command(short_help="Watch a small coding agent being recorded.")
+@click.command(
+    short_help="Watch a small coding agent being recorded.", epilog=fields_text(EventDocument, SessionDocument)
+)
+@json_option
 @db_option
 @click.option("--session", metavar="NAME", help="Name of the session.")
 @click.option("--fast", is_flag=True, help="Do not take the time that a model takes.")
 @click.option("--keep", is_flag=True, help="Keep the folder that the agent works in.")
-def command(*, db: str | None, session: str | None, fast: bool, keep: bool) -> None:
+def command(*, db: str | None, session: str | None, fast: bool, keep: bool, as_json: bool) -> None:
     """Watch a small coding agent mend a failing test suite, and being recorded.
 
     It reads, edits and tests a repository in a temporary folder. All of that is real: the tests run, and the durations,
-    exit codes and errors are what happened. Only the model is scripted, so no account and no network is needed.
+    exit codes and errors are what happened. Only the model is scripted, so no account and no network is needed. With
+    --json it is the events as they happen, then the session.
     """
     console = data_console()
     path = store_path(db)
     with closing(open_store(path)) as store:
+        if as_json:
+            session_id = _record_agent(store, session, is_fast=fast, keep=keep, as_json=True)
+            print_json(session_document(load_session(store, session_id).summary))
+            return
         console.print("A small agent mends a failing test suite. All is real but its model, which is scripted.")
         console.print(f"Recording to {printable(path)}\n", style="dim", soft_wrap=True)
-        session_id = _record_agent(store, session, is_fast=fast, keep=keep)
+        session_id = _record_agent(store, session, is_fast=fast, keep=keep, as_json=False)
         console.print()
         print_session(store, session_id, console)
         _print_redaction(store, session_id)
     _print_next_steps(session_id, f" --db {shlex.quote(db)}" if db else "")
 
 
-def _record_agent(store: EventStore, session: str | None, *, is_fast: bool, keep: bool) -> str:
+def _record_agent(store: EventStore, session: str | None, *, is_fast: bool, keep: bool, as_json: bool) -> str:
     """Let the agent work, shown live; returns the session's id."""
     rec = record(store=store, session_id=session, tags=["demo"])
     if rec.stats().db != store.url:
         raise ConfigError(f"cannot show a recording: {DISABLED_VARIABLE} turns recording off; unset it")
     with ThreadPoolExecutor(1) as pool:
-        view = pool.submit(_print_events, rec.hub.subscribe())
+        view = pool.submit(_print_documents if as_json else _print_events, rec.hub.subscribe())
         with rec:  # when it is left, the subscription ends, and the view with it
             folder = Path(tempfile.mkdtemp(prefix="sonde-demo-"))
             try:
@@ -82,6 +93,11 @@ def _print_events(events: Subscription) -> None:
             click.echo(line.plain)
 
 
+def _print_documents(events: Subscription) -> None:
+    for event in events:
+        print_json(event_document(event))
+
+
 def _print_redaction(store: EventStore, session_id: str) -> None:
     """Say what became of the API key that the tests print, as far as the store really bears it out."""
     found = [line for event in store.read(session_id) for line in str(event.data.get("stdout", "")).splitlines()]
@@ -95,6 +111,7 @@ def _print_redaction(store: EventStore, session_id: str) -> None:
 
 def _print_next_steps(session_id: str, where: str) -> None:
     console = data_console()
+    name = program()
     console.print("\nLook further:")
     for words, meaning in (
         ("sessions", "all that was recorded"),
@@ -103,6 +120,6 @@ def _print_next_steps(session_id: str, where: str) -> None:
         (f"export {shlex.quote(session_id)}", "take it elsewhere"),
         ("tail -f", "watch the next one live, while it runs"),
     ):
-        console.print(f"  sonde {words}{where}".ljust(58), style="bold", end=" ", soft_wrap=True)
+        console.print(f"  {name} {words}{where}".ljust(58), style="bold", end=" ", soft_wrap=True)
         console.print(meaning, style="dim", soft_wrap=True)
-    console.print("\nRecord your own: sonde run -- python my_agent.py, or sonde.record() in it.", soft_wrap=True)
+    console.print(f"\nRecord your own: {name} run -- python my_agent.py, or sonde.record() in it.", soft_wrap=True)

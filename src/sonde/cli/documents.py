@@ -265,6 +265,49 @@ class DoctorDocument(msgspec.Struct, frozen=True):
     live_writers: int
 
 
+class ExportDocument(msgspec.Struct, frozen=True):
+    """What ``export`` wrote into a file."""
+
+    format: str
+    events: int
+    path: str
+
+
+class ImportDocument(msgspec.Struct, frozen=True):
+    """What ``import`` took from one file."""
+
+    path: str
+    db: str
+    read: int
+    imported: int
+    duplicates: int
+    skipped: int
+    skipped_lines: list[dict[str, Any]]
+    sessions: int
+
+
+class BackupDocument(msgspec.Struct, frozen=True):
+    """The copy that ``backup`` made."""
+
+    db: str
+    path: str
+    size_bytes: int
+
+
+class RunDocument(msgspec.Struct, frozen=True):
+    """How a command that ``run`` recorded ended."""
+
+    session_id: str
+    db: str
+    exit_code: int
+    duration_s: float
+    user_cpu_s: float | None
+    system_cpu_s: float | None
+    max_rss_bytes: int | None
+    events: int
+    error: str
+
+
 def fields_text(*documents: type[msgspec.Struct]) -> str:
     """What a command's help says about its ``--json``, for click's ``epilog``.
 

@@ -9,9 +9,10 @@ from itertools import chain
 
 import click
 
-from sonde.cli.opening import open_for_reading
-from sonde.cli.options import db_option
-from sonde.cli.output import note
+from sonde.cli.documents import ExportDocument, fields_text
+from sonde.cli.opening import open_for_reading, require_folder
+from sonde.cli.options import db_option, json_option
+from sonde.cli.output import note, print_json
 from sonde.cli.progress import progress
 from sonde.cli.wording import plural
 from sonde.events import RecordedEvent
@@ -21,7 +22,7 @@ from sonde.redaction import NoRedactor, SecretRedactor
 from sonde.store import EventStore, SQLiteStore
 
 
-@click.command()
+@click.command(epilog=fields_text(ExportDocument))
 @click.argument("sessions", nargs=-1, metavar="[SESSION]...")
 @click.option("--all", "export_all", is_flag=True, help="All sessions, in the order of their commits.")
 @click.option(
@@ -34,6 +35,7 @@ from sonde.store import EventStore, SQLiteStore
 @click.option(
     "--redact/--no-redact", default=True, show_default=True, help="Take out secrets on the way, or export as stored."
 )
+@json_option
 @db_option
 def command(
     sessions: tuple[str, ...],
@@ -43,6 +45,7 @@ def command(
     output: str | None,
     force: bool,
     redact: bool,
+    as_json: bool,
     db: str | None,
 ) -> None:
     """Export events as JSONL, CSV or Parquet.
@@ -68,6 +71,10 @@ def command(
     format_name = format_name or _format_of(output)
     if output is None and format_name == "parquet":
         raise click.UsageError("Parquet is no text; name a file with -o FILE.")
+    if output is None and as_json and format_name != "jsonl":
+        raise click.UsageError(f"--json and --format {format_name} both want stdout; name a file with -o FILE.")
+    if output is not None:
+        require_folder(output, "export to")
     if output is not None and os.path.isfile(output) and not force:
         raise click.BadParameter(f"'{output}' exists; name another file, or replace it with --force.", param_hint="-o")
     with open_for_reading(db) as store:
@@ -86,7 +93,9 @@ def command(
                 redactor=redactor,
                 progress=advance,
             )
-    if output is not None:
+    if output is not None and as_json:
+        print_json(ExportDocument(format=format_name, events=written, path=os.path.abspath(output)))
+    elif output is not None:
         note(f"exported {plural(written, 'event')} to '{output}'")
 
 

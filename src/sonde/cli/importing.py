@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import click
 
+from sonde.cli.documents import ImportDocument, fields_text
 from sonde.cli.opening import store_path
-from sonde.cli.options import db_option
-from sonde.cli.output import note
+from sonde.cli.options import db_option, json_option
+from sonde.cli.output import note, print_json
 from sonde.cli.progress import progress
 from sonde.cli.wording import plural, printable
 from sonde.errors import ConfigError, EventDecodeError, StoreNotFoundError
@@ -27,13 +28,16 @@ _LISTED = 10
 Tell = Callable[[int], object]
 
 
-@click.command()
+@click.command(epilog=fields_text(ImportDocument))
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--session", metavar="ID", help="Put all events into this session's stream, not each into its own.")
 @click.option("--skip-bad", is_flag=True, help="Pass over lines that are no events, and say which.")
 @click.option("--no-redact", is_flag=True, help="Keep the files as they are; secrets are taken out otherwise.")
+@json_option
 @db_option
-def command(files: tuple[str, ...], *, session: str | None, skip_bad: bool, no_redact: bool, db: str | None) -> None:
+def command(
+    files: tuple[str, ...], *, session: str | None, skip_bad: bool, no_redact: bool, as_json: bool, db: str | None
+) -> None:
     """Import JSONL, a database of the Go original, or another store of sonde.
 
     What FILE holds is told from its content; "-" is JSONL on stdin, a name that ends in .gz is decompressed. Importing
@@ -60,7 +64,10 @@ def command(files: tuple[str, ...], *, session: str | None, skip_bad: bool, no_r
                 raise click.BadParameter(f"'{file}' is the store itself; name another with --db.", param_hint="FILE")
             with progress(f"importing {os.path.basename(file)}") as advance:
                 report = _import(store, file, session, redactor=redactor, skip_bad=skip_bad, tell=advance)
-            _print_report(file, report, target)
+            if as_json:
+                print_json(_document(file, report, store.url))
+            else:
+                _print_report(file, report, target)
 
 
 def _import(
@@ -122,6 +129,19 @@ def _redacted(event: RecordedEvent, stream_id: str, redactor: Redactor) -> Recor
         redacted = redactor.redact(data)
         data_json = data_json if redacted is data else encode_data(redacted)
     return Record(stream_id, event.writer_id, event.seq, event, data_json)
+
+
+def _document(file: str, report: ImportReport, db: str) -> ImportDocument:
+    return ImportDocument(
+        path=file,
+        db=db,
+        read=report.read,
+        imported=report.imported,
+        duplicates=report.duplicates,
+        skipped=report.skipped_count,
+        skipped_lines=[{"line": number, "reason": reason} for number, reason in report.skipped],
+        sessions=len(report.streams),
+    )
 
 
 def _print_report(file: str, report: ImportReport, target: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sonde.cli.program import program
 from sonde.errors import ConfigError, StoreNotFoundError
 from sonde.recorder import DB_VARIABLE, default_db
 from sonde.store import EventStore, SQLiteStore
@@ -37,13 +38,28 @@ def missing(db: str | None) -> str:
     if db:
         return (
             f"cannot open event store '{path}': no such file; check --db, or record into it: "
-            f"sonde run --db {path} -- CMD"
+            f"{program()} run --db {path} -- CMD"
         )
     if os.environ.get(DB_VARIABLE):
         return (
-            f"cannot open event store '{path}': no such file; check ${DB_VARIABLE}, or record into it: sonde run -- CMD"
+            f"cannot open event store '{path}': no such file; check ${DB_VARIABLE}, or record into it: "
+            f"{program()} run -- CMD"
         )
-    return f"nothing is recorded yet (no file '{path}'); try sonde demo, or record a program: sonde run -- CMD"
+    name = program()
+    return f"nothing is recorded yet (no file '{path}'); try {name} demo, or record a program: {name} run -- CMD"
+
+
+def require_folder(file: str, operation: str) -> None:
+    """Refuse to write ``file`` into a folder that does not exist: it is more often misspelt than meant.
+
+    Raises:
+        StoreNotFoundError: there is no such folder; ``operation`` says what was tried.
+    """
+    folder = os.path.dirname(file) or "."
+    if not os.path.isdir(folder):
+        raise StoreNotFoundError(
+            f"cannot {operation} '{file}': there is no folder '{folder}'; check the path, or make the folder first"
+        )
 
 
 def open_sqlite(db: str | None) -> SQLiteStore:

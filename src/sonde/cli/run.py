@@ -6,14 +6,17 @@ import errno
 import os
 import shlex
 import sys
+import time
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import click
 
 from sonde.cli.capture import OutputCapture
-from sonde.cli.child import Child, held_signals
+from sonde.cli.child import Child, ChildEnd, held_signals
 from sonde.cli.main import EXIT_INTERRUPTED
-from sonde.cli.options import db_option
+from sonde.cli.options import db_option, json_option
+from sonde.cli.program import program
 from sonde.errors import SondeError
 from sonde.instrument import Operation
 from sonde.recorder import (
@@ -51,11 +54,24 @@ class RunCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            raise _RunUsageError(error.format_message(), ctx=error.ctx or ctx) from error
+            error.exit_code = EXIT_OWN_FAILURE
+            raise
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The JSON fields. Not as the others have it: loading them would hold up the recorded command."""
+        from sonde.cli.documents import RunDocument, fields_text
+
+        self.epilog = fields_text(RunDocument)
+        super().format_epilog(ctx, formatter)
 
 
-class _RunUsageError(click.UsageError):
-    exit_code = EXIT_OWN_FAILURE
+class _Run(NamedTuple):
+    """How the command went: ``end`` is ``None`` if it did not start, ``error`` says why."""
+
+    exit_code: int
+    duration_s: float
+    end: ChildEnd | None = None
+    error: str = ""
 
 
 @click.command(
@@ -70,6 +86,7 @@ class _RunUsageError(click.UsageError):
 @click.option("--title", metavar="TEXT", help="What this run is for.")
 @click.option("--capture", is_flag=True, help="Record what the command prints too: of each stream up to 60 kB.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not say at the end where the recording is.")
+@json_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="CMD [ARG]...")
 def command(
     *,
@@ -79,12 +96,14 @@ def command(
     title: str | None,
     capture: bool,
     quiet: bool,
+    as_json: bool,
     command: tuple[str, ...],
 ) -> None:
     """Record a command as a session: how long it took, how it ended, what it used.
 
     The command keeps its terminal, its signals and its exit code. A Python program that calls sonde.record() records
-    into the same session, unless it names its own. What the command prints is recorded with --capture only.
+    into the same session, unless it names its own. What the command prints is recorded with --capture only. With --json
+    the closing note is an object, the last line on stderr: stdout is the command's.
 
     \b
     sonde run -- python my_agent.py
@@ -100,39 +119,70 @@ def command(
         except SondeError as error:
             _note(f"sonde: {error}")
             sys.exit(EXIT_OWN_FAILURE)
-        code = _run(recorder, command, url=url, title=title, has_capture=capture)
-        try:
-            report = recorder.close(CLOSE_TIMEOUT_S, error=_error_of(code))
-            if not report:
-                _note(f"sonde: the recording is incomplete: {report}")
-        except Exception as error:  # noqa: BLE001  # whatever became of the recording, the command's exit code stays
-            _note(f"sonde: the recording is incomplete: {error}")
-    if not quiet and recorder.stats().committed:
+        ran = _run(recorder, command, url=url, title=title, has_capture=capture)
+        incomplete = _close(recorder, ran.exit_code)
+    if incomplete:
+        _note(f"sonde: {incomplete}")
+    if as_json and not quiet:
+        _print_document(recorder, ran, url, error=ran.error or incomplete)
+    elif not quiet and recorder.stats().committed:
         where = f" --db {shlex.quote(db)}" if db else ""
-        _note(f"sonde: recorded; look at it with: sonde show {shlex.quote(recorder.session_id)}{where}")
-    sys.exit(code)
+        _note(f"sonde: recorded; look at it with: {program()} show {shlex.quote(recorder.session_id)}{where}")
+    sys.exit(ran.exit_code)
 
 
-def _run(recorder: Recorder, command: tuple[str, ...], *, url: str, title: str | None, has_capture: bool) -> int:
-    """Run the command as an operation of the recorder; returns the exit code that a shell would give."""
+def _close(recorder: Recorder, code: int) -> str:
+    """Close the recorder; returns what became of the recording if it isn't whole."""
+    try:
+        report = recorder.close(CLOSE_TIMEOUT_S, error=_error_of(code))
+    except Exception as error:  # noqa: BLE001  # whatever became of the recording, the command's exit code stays
+        return f"the recording is incomplete: {error}"
+    return "" if report else f"the recording is incomplete: {report}"
+
+
+def _print_document(recorder: Recorder, ran: _Run, url: str, *, error: str) -> None:
+    import msgspec
+
+    from sonde.cli.documents import RunDocument
+
+    end = ran.end
+    document = RunDocument(
+        session_id=recorder.session_id,
+        db=url,
+        exit_code=ran.exit_code,
+        duration_s=ran.duration_s,
+        user_cpu_s=end.user_cpu_s if end else None,
+        system_cpu_s=end.system_cpu_s if end else None,
+        max_rss_bytes=end.max_rss_bytes if end else None,
+        events=recorder.stats().committed,
+        error=error,
+    )
+    _note(msgspec.json.encode(document).decode())
+
+
+def _run(recorder: Recorder, command: tuple[str, ...], *, url: str, title: str | None, has_capture: bool) -> _Run:
+    """Run the command as an operation of the recorder; its exit code is what a shell would give."""
+    started_s = time.monotonic()
     with recorder.shell(list(command), **({"title": title} if title else {})) as op:
         try:
             with OutputCapture() if has_capture else nullcontext() as capture:
                 end = Child(command, environment=_environment(recorder, op, url), capture=capture).wait()
         except OSError as error:
             code = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
-            _note(f"sonde: cannot run {command[0]!r}: {_reason(command[0], error)}")
+            reason = f"cannot run {command[0]!r}: {_reason(command[0], error)}"
+            _note(f"sonde: {reason}")
             op.fail(error)
             op.set(exit_code=code)
-            return code
+            return _Run(code, time.monotonic() - started_s, error=reason)
         except KeyboardInterrupt as error:
             op.fail(error)
-            return EXIT_INTERRUPTED
+            return _Run(EXIT_INTERRUPTED, time.monotonic() - started_s, error="interrupted before it started")
+        duration_s = time.monotonic() - started_s
         usage = {"user_cpu_s": end.user_cpu_s, "system_cpu_s": end.system_cpu_s, "max_rss_bytes": end.max_rss_bytes}
         op.set(exit_code=end.exit_code, **{key: value for key, value in usage.items() if value is not None})
         if capture is not None:
             op.set(**capture.data())
-        return end.shell_code
+        return _Run(end.shell_code, duration_s, end)
 
 
 def _environment(recorder: Recorder, op: Operation, url: str) -> dict[str, str]:
