@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +12,7 @@ import msgspec
 from sonde.errors import EventDecodeError
 from sonde.events.position import Position
 from sonde.events.sanitizer import sanitize
+from sonde.events.text import clean_text
 from sonde.events.timestamp import format_timestamp, parse_timestamp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,13 +72,19 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     def from_json(line: bytes | str) -> Event:
         """Read one event in the wire form. Unknown keys are ignored; a missing timestamp becomes 0.
 
+        What only Python's ``json`` writes (lone surrogates as escapes, ``NaN``, ``Infinity``) is read too: in ``data``
+        it is replaced and listed under ``$replaced``, in other fields a surrogate stays as a visible escape.
+
         Raises:
-            EventDecodeError: no JSON, no object, or a field of the wrong type; the message names it.
+            EventDecodeError: no JSON, no object, no type, an empty one, a number out of range, or a field of the wrong
+                kind; the message names it.
         """
         try:
             wire = _decode(line)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise EventDecodeError(f"cannot read event: {error}; expected one JSON object a line") from None
+            wire = _decode_python(line, error)
+        if not wire.type:
+            raise EventDecodeError("cannot read event: its `type` is empty; expected a name, such as tool.completed")
         return Event(
             wire.type,
             parse_timestamp(wire.timestamp) if wire.timestamp else 0,
@@ -114,14 +123,38 @@ class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
     # The names are those of the JSON.
     type: str
     timestamp: str = ""
-    sessionId: str = ""  # noqa: N815
-    planId: str = ""  # noqa: N815
-    taskId: str = ""  # noqa: N815
+    sessionId: str = ""  # noqa: N815 - as in the JSON
+    planId: str = ""  # noqa: N815 - as in the JSON
+    taskId: str = ""  # noqa: N815 - as in the JSON
     data: dict[str, Any] | None = None
-    traceId: str = ""  # noqa: N815
-    spanId: str = ""  # noqa: N815
-    parentId: str = ""  # noqa: N815
+    traceId: str = ""  # noqa: N815 - as in the JSON
+    spanId: str = ""  # noqa: N815 - as in the JSON
+    parentId: str = ""  # noqa: N815 - as in the JSON
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Wire).decode
+
+
+def _decode_python(line: bytes | str, refusal: Exception) -> _Wire:
+    """Read a line that msgspec refused as Python's ``json`` does, which writes more than JSON; clean what it holds."""
+    try:
+        document = json.loads(line if isinstance(line, str) else line.decode(), parse_float=_finite)
+        if isinstance(document, dict):  # an unknown key may be one that msgspec cannot look up
+            document = {key: value for key, value in document.items() if key in _Wire.__struct_fields__}
+        wire = msgspec.convert(document, _Wire)
+    except EventDecodeError:
+        raise  # a ValueError too
+    except msgspec.ValidationError as error:
+        raise EventDecodeError(f"cannot read event: {error}; expected one JSON object a line") from None
+    except (ValueError, RecursionError):  # no JSON for either of them, or an integer of thousands of digits
+        raise EventDecodeError(f"cannot read event: {refusal}; expected one JSON object a line") from None
+    texts = {name: clean_text(text) for name in _Wire.__struct_fields__ if type(text := getattr(wire, name)) is str}
+    return msgspec.structs.replace(wire, data=sanitize(wire.data or {}), **texts)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise EventDecodeError(f"cannot read event: the number {text[:40]} is out of range; expected one up to 1.8e308")
+    return number

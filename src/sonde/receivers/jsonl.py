@@ -74,7 +74,7 @@ def _opened(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[tuple[IO[byt
         return
     name = os.fspath(source)
     try:
-        opened = cast("IO[bytes]", gzip.open(name) if name.endswith(".gz") else open(name, "rb"))  # noqa: SIM115
+        opened = cast("IO[bytes]", gzip.open(name) if name.endswith(".gz") else open(name, "rb"))  # noqa: SIM115 - closed below
     except OSError as error:
         raise ConfigError(
             f"cannot import '{name}': {error.strerror or error}; expected a readable file of JSON lines"

@@ -1,6 +1,7 @@
 """Event: immutable, and the original's JSON on the wire."""
 
 import datetime as dt
+import json
 
 import pytest
 from hypothesis import given
@@ -78,6 +79,40 @@ def test_what_is_no_event_is_refused(line: bytes) -> None:
         Event.from_json(line)
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"type":""}', "its `type` is empty"),
+        ('{"sessionId":"s"}', "missing required field `type`"),
+        ('{"type":null}', r"got `null` - at `\$.type`"),
+        ('{"type":"a.b","data":{"x":1e400}}', "the number 1e400 is out of range"),
+        ('{"type":"a.b","data":{"x":"\\ud800","y":-1e400}}', "the number -1e400 is out of range"),
+        ('{"type":"a.b","data":{"x":' + "9" * 5_000 + "}}", "Integer value out of range"),
+        ('{"type":"a.b","taskId":NaN}', r"got `float` - at `\$.taskId`"),
+    ],
+)
+def test_a_refusal_says_why(line: str, reason: str) -> None:
+    """The message names the field or the number that cannot be."""
+    with pytest.raises(EventDecodeError, match=f"cannot read event: .*{reason}.*; expected"):
+        Event.from_json(line)
+
+
+def test_what_python_s_json_writes_is_read() -> None:
+    """Lone surrogates, NaN and infinities, which no JSON holds, are replaced and listed; the rest stays."""
+    data = {"x": "a\ud800", "n": float("nan"), "deep": [float("-inf"), 1.5], "\udfff": 1}
+    event = Event.from_json(json.dumps({"type": "a.b", "taskId": "t\ud800", "data": data, "\ud801": 1}))
+    assert event.task_id == "t\\ud800"
+    assert event.data == {
+        "x": "a\\ud800",
+        "n": "NaN",
+        "deep": ["-Infinity", 1.5],
+        "\\udfff": 1,
+        "$replaced": event.data["$replaced"],
+    }
+    assert {"/x", "/n", "/deep/0"} < set(event.data["$replaced"])
+    assert Event.from_json(event.to_json()) == event
+
+
 def test_a_bad_time_is_refused() -> None:
     """A timestamp that is none is an EventDecodeError, not a ValueError of some library."""
     with pytest.raises(EventDecodeError, match="cannot read timestamp 'noon'"):
@@ -105,7 +140,7 @@ def test_published_and_recorded_events_have_the_same_wire_form() -> None:
 @given(
     st.builds(
         Event,
-        type=json_text,
+        type=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
         time_ns=st.integers(0, 2**62),
         session_id=json_text,
         plan_id=json_text,

@@ -161,6 +161,8 @@ def test_streams_are_named_by_argument_session_or_default(store: SQLiteStore) ->
         (line()[:-10], "truncated"),
         (b"not json", "malformed"),
         (b'{"timestamp":"2026-02-11T09:30:00Z"}', "missing required field `type`"),
+        (b'{"type":"","data":{"x":1}}', "its `type` is empty"),
+        (b'{"type":"a.b","data":{"x":1e400}}', "the number 1e400 is out of range"),
         (b'{"type":"a.b","timestamp":"noon"}', "cannot read timestamp 'noon'"),
         (b'{"type":"a.b","timestamp":"2999-01-01T00:00:00Z"}', "outside the years"),
         (b'{"type":"a.b","data":[1]}', "array"),
@@ -221,6 +223,16 @@ def test_numbers_past_64_bits_are_kept_as_text(store: SQLiteStore) -> None:
         "n": "123456789012345678901234567890",
         "$replaced": {"/n": "int past 64 bits as text"},
     }
+
+
+def test_a_lone_surrogate_is_kept_as_a_visible_escape(store: SQLiteStore) -> None:
+    """A line that Python's ``json.dumps`` wrote is imported, once; what no store can hold is replaced and listed."""
+    text = json.dumps({"type": "x", "sessionId": "s\ud800", "data": {"x": "\ud800", "n": float("inf")}}).encode()
+    assert import_jsonl(store, io.BytesIO(text)).imported == 1
+    assert import_jsonl(store, io.BytesIO(text)).duplicates == 1
+    (event,) = store.read_all()
+    assert (event.session_id, event.data["x"], event.data["n"]) == ("s\\ud800", "\\ud800", "Infinity")
+    assert set(event.data["$replaced"]) == {"/x", "/n"}
 
 
 def test_a_file_that_is_not_there_is_named(store: SQLiteStore, tmp_path: Path) -> None:
