@@ -171,7 +171,8 @@ def test_json_is_the_events_and_then_the_session(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     *events, session = [json.loads(line) for line in done.stdout.splitlines()]
     with closing(open_store(db, mode="ro")) as store:
-        assert [event["type"] for event in events] == [event.type for event in store.read_all()]
+        places = [(event.type, str(event.position)) for event in store.read_all()]
+    assert [(event["type"], event["position"]) for event in events] == places
     assert all(list(event) == list(EventDocument.__struct_fields__) for event in events)
     assert list(session) == list(SessionDocument.__struct_fields__)
     assert (session["record"], session["status"]) == ("session", "completed")

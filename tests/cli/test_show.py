@@ -248,3 +248,36 @@ def test_no_color_is_heeded(recorded: Path, sonde: Any, monkeypatch: pytest.Monk
     shown = sonde("show", "last").out
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)
     assert "✗" in shown
+
+
+def test_a_command_is_shown_with_its_peak_memory(db: Path, sonde: Any, sample: Any) -> None:
+    """In its line and in the header; where none is on record, nothing is claimed."""
+    sample.append(
+        db,
+        sample.started("session", 1),
+        sample.started("shell", 2, 1, at_s=0.1, command=["make"]),
+        sample.ended("shell", 2, 1, at_s=1.1, command=["make"], duration_s=1.0, max_rss_bytes=23 * 1024**2),
+        sample.started("shell", 3, 1, at_s=1.2, command=["true"]),
+        sample.ended("shell", 3, 1, at_s=1.3, command=["true"], duration_s=0.1),
+        sample.ended("session", 1, how="ended", at_s=2.0, status="completed", duration_s=2.0),
+    )
+    ran = sonde("show", "fix-42")
+    assert "peak memory 23.0 MiB" in ran.out.partition("\n\n")[0]
+    make, true = tree_of(ran).splitlines()[1:]
+    assert make.endswith("make  1.00 s  23.0 MiB")
+    assert true.endswith("true  100 ms")
+
+
+def test_a_session_that_another_began_lacks_nothing(db: Path, sonde: Any, sample: Any) -> None:
+    """Its root's parent is in another session: no remark; one inside it whose parent is lost has one."""
+    sample.append(
+        db,
+        sample.started("session", 1, session="outer"),
+        sample.started("session", 2, 1, session="inner", at_s=0.1),
+        sample.started("tool", 3, 99, session="inner", at_s=0.2, tool="search"),
+        sample.ended("tool", 3, 99, session="inner", at_s=0.3, tool="search"),
+        sample.ended("session", 2, 1, how="ended", session="inner", at_s=0.4, status="completed"),
+    )
+    root, tool = tree_of(sonde("show", "inner")).splitlines()
+    assert "not on record" not in root
+    assert "(what it lay in is not on record)" in tool

@@ -6,8 +6,10 @@ import os
 import shlex
 import shutil
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -19,15 +21,19 @@ from sonde.cli.opening import store_path
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import data_console, print_json
 from sonde.cli.program import program
+from sonde.cli.tail import last_position
 from sonde.cli.tree import print_session
 from sonde.cli.wording import printable
 from sonde.errors import ConfigError
-from sonde.events import encode_data
+from sonde.events import Position, encode_data
 from sonde.hub import Subscription
 from sonde.query import load_session
 from sonde.recorder import DISABLED_VARIABLE, record
 from sonde.store import EventStore
 from sonde.store import open as open_store
+
+
+_CHECK_S = 0.1
 
 
 @click.command(
@@ -63,12 +69,17 @@ def command(*, db: str | None, session: str | None, fast: bool, keep: bool, as_j
 
 def _record_agent(store: EventStore, session: str | None, *, is_fast: bool, keep: bool, as_json: bool) -> str:
     """Let the agent work, shown live; returns the session's id."""
+    start = last_position(store)
     rec = record(store=store, session_id=session, tags=["demo"])
     if rec.stats().db != store.url:
         raise ConfigError(f"cannot show a recording: {DISABLED_VARIABLE} turns recording off; unset it")
+    ended = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        view = pool.submit(_print_documents if as_json else _print_events, rec.hub.subscribe())
-        with rec:  # when it is left, the subscription ends, and the view with it
+        if as_json:
+            view = pool.submit(_print_documents, store, rec.session_id, start, ended)
+        else:
+            view = pool.submit(_print_events, rec.hub.subscribe())
+        with _set_after(ended), rec:  # when it is left, the subscription ends, and the view with it
             folder = Path(tempfile.mkdtemp(prefix="sonde-demo-"))
             try:
                 make_repository(folder)
@@ -79,6 +90,14 @@ def _record_agent(store: EventStore, session: str | None, *, is_fast: bool, keep
                     shutil.rmtree(folder, ignore_errors=True)
     view.result()
     return rec.session_id
+
+
+@contextmanager
+def _set_after(event: threading.Event) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        event.set()
 
 
 def _print_events(events: Subscription) -> None:
@@ -93,9 +112,14 @@ def _print_events(events: Subscription) -> None:
             click.echo(line.plain)
 
 
-def _print_documents(events: Subscription) -> None:
-    for event in events:
-        print_json(event_document(event))
+def _print_documents(store: EventStore, session_id: str, after: Position, ended: threading.Event) -> None:
+    """Print events as they are committed, with their places in the store, which the hub does not know."""
+    is_last = False
+    while not is_last:
+        is_last = ended.is_set()  # before reading: what came until then is read
+        for event in store.follow(after, stream_id=session_id, timeout_s=_CHECK_S):
+            after = event.position
+            print_json(event_document(event))
 
 
 def _print_redaction(store: EventStore, session_id: str) -> None:

@@ -15,6 +15,7 @@ from sonde.cli.output import note
 from sonde.cli.sessions import cost_text, status_word
 from sonde.cli.wording import (
     amount_text,
+    bytes_text,
     clock_text,
     dollars,
     duration_text,
@@ -76,7 +77,7 @@ def print_session(store: EventStore, session_id: str, console: Console, view: Tr
         SessionNotFoundError: the store holds none of that name.
     """
     session = load_session(store, session_id)
-    print_header(session.summary, console)
+    print_header(session.summary, console, peak_bytes=max(map(_peak_bytes, session.tree.operations), default=0))
     notes = session_notes(store, session, with_events=view.events)
     tree = SessionTree(session, notes, view)
     lines = tree.lines()
@@ -91,8 +92,8 @@ def print_session(store: EventStore, session_id: str, console: Console, view: Tr
         note("(shown in part: all of it with --full, some of it with --failures, --kind or --depth)")
 
 
-def print_header(summary: SessionSummary, console: Console) -> None:
-    """Print what a session is: status, when, who, how much."""
+def print_header(summary: SessionSummary, console: Console, *, peak_bytes: int = 0) -> None:
+    """Print what a session is: status, when, who, how much; ``peak_bytes``: memory of its largest command, if known."""
     head = Text.assemble((printable(summary.stream_id), "bold"))
     head.append("  ")
     head.append_text(status_word(summary.status))
@@ -114,7 +115,7 @@ def print_header(summary: SessionSummary, console: Console) -> None:
         ("started", f"{when}, {took} {duration_text(took_s)}"),
         ("command", " ".join(part for part in (summary.command, f"({process})" if process else "") if part)),
         ("tags", ", ".join(summary.tags)),
-        ("totals", _totals_text(summary)),
+        ("totals", _totals_text(summary) + (f" · peak memory {bytes_text(peak_bytes)}" if peak_bytes else "")),
     ]
     for label, value in rows:
         if value:
@@ -274,7 +275,8 @@ class SessionTree:
             text.append(f"  {duration_text(operation.duration_s)}", "dim")
         if not is_context:
             _append_usage(text, operation)
-        if operation.parent_missing:
+        # A session that lies in nothing here was begun by another session, which has its own record.
+        if operation.parent_missing and not (operation.kind == "session" and operation.parent is None):
             text.append("  (what it lay in is not on record)", "dim")
         if hidden:
             text.append(f"  (+{hidden:,} inside)", "dim")
@@ -307,6 +309,15 @@ def _append_usage(text: Text, operation: Operation) -> None:
         text.append(f"  {amount_text(into)} in, {amount_text(out)} out", "dim")
     if operation.cost.usd is not None:
         text.append(f"  {dollars(operation.cost.usd)}", "dim")
+    peak_bytes = _peak_bytes(operation)
+    if peak_bytes:
+        text.append(f"  {bytes_text(peak_bytes)}", "dim")
+
+
+def _peak_bytes(operation: Operation) -> int:
+    """Peak memory of a shell operation, 0 where none is on record; events of others may say anything there."""
+    value = operation.end_data.get("max_rss_bytes") if operation.kind == "shell" else None
+    return int(value) if isinstance(value, int | float) and value > 0 else 0
 
 
 def _error_text(operation: Operation) -> Text | None:
