@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any
 
 from sonde.errors import MissingExtraError
 from sonde.instrument.prices import NoPrices, PriceTable
@@ -13,9 +15,10 @@ class GenaiPrices:
     """Prices from the table that the package ``genai-prices`` carries, offline.
 
     The package (some 2,000 models, pydantic) loads at the first call that needs it, on the thread that asks. Its table
-    has no date of its own, so the name holds the package's version; after the package's own updater ran, ``date`` is
-    the day of that update. Prices are those of the call's time. Of a provider that the table doesn't know it says
-    nothing.
+    doesn't say when it was made, so the name holds the package's version, and ``date`` is the newest day, not after
+    today, on which one of its prices began (a change announced before the release counts from its day). After the
+    package's own updater ran, it is the day of that update. Prices are those of the call's time. Of a provider that
+    the table doesn't know it says nothing.
 
     Raises:
         MissingExtraError: the package is not installed.
@@ -26,6 +29,7 @@ class GenaiPrices:
             raise MissingExtraError(
                 "cannot use GenaiPrices: the package genai-prices is not installed; pip install 'sonde[prices]'"
             )
+        self._dated: tuple[object, date, str] | None = None  # a table, the day it was looked at, what was found
 
     @property
     def name(self) -> str:
@@ -36,11 +40,21 @@ class GenaiPrices:
 
     @property
     def date(self) -> str:
-        """The day of the last update over the network that the program asked the package for; else empty."""
+        """The newest day, up to today (UTC), on which a price of the table began, in ISO form; empty if none has one.
+
+        After an update over the network that the program asked the package for: the day of that update. Some 5 ms once
+        a day, else nothing.
+        """
         from genai_prices.data_snapshot import get_snapshot
 
         snapshot = get_snapshot()
-        return snapshot.timestamp.date().isoformat() if snapshot.from_auto_update else ""
+        if snapshot.from_auto_update:
+            return snapshot.timestamp.date().isoformat()
+        today = datetime.now(UTC).date()
+        dated = self._dated
+        if dated is None or dated[0] is not snapshot or dated[1] != today:
+            dated = self._dated = (snapshot, today, newest_start(snapshot.providers, today))
+        return dated[2]
 
     def cost_usd(
         self,
@@ -71,6 +85,20 @@ class GenaiPrices:
         except LookupError:
             return None
         return float(found.total_price)
+
+
+def newest_start(providers: Iterable[Any], today: date) -> str:
+    """The newest day on which a price of these begins; days to come were announced, and tell no age."""
+    starts = [
+        start
+        for provider in providers
+        for model in provider.models
+        for prices in (model.prices, getattr(model, "price_variants", None))
+        if isinstance(prices, list | tuple)  # a price alone holds always
+        for one in prices
+        if isinstance(start := getattr(getattr(one, "constraint", None), "start_date", None), date) and start <= today
+    ]
+    return max(starts).isoformat() if starts else ""
 
 
 def default_prices() -> PriceTable:

@@ -1,5 +1,7 @@
 """Prices: each token is paid once, and what nobody knows is called unknown."""
 
+import datetime as dt
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from sonde.errors import ConfigError
 from sonde.events import Event, PublishedEvent
 from sonde.instrument import FilePrices, GenaiPrices, NoPrices, PriceTable, default_prices, price
+from sonde.instrument.genai_prices import newest_start
 
 NOVEMBER_NS = 1_793_500_000_000_000_000
 TOML = """
@@ -31,6 +34,10 @@ def table(tmp_path: Path) -> FilePrices:
     path = tmp_path / "prices.toml"
     path.write_text(TOML)
     return FilePrices(path)
+
+
+def today() -> str:
+    return dt.datetime.now(dt.UTC).date().isoformat()
 
 
 def completed(**data: Any) -> Event:
@@ -181,11 +188,25 @@ class TestGenaiPrices:
         assert self.cost(output_tokens=30, reasoning_tokens=70) == pytest.approx(self.cost(output_tokens=100))
 
     def test_the_table_and_its_version_are_named(self) -> None:
-        """The package's table has no date of its own, so its version stands for it."""
+        """The package's version, and the newest day on which a price of it began, which is not in the future."""
         data = price(completed(model="claude-sonnet-4-5", provider="anthropic", input_tokens=9), default_prices()).data
         assert data["cost_source"] == "computed"
         assert data["price_table"].startswith("genai-prices 0.")
-        assert "price_date" not in data
+        assert "2026-01-01" <= dt.date.fromisoformat(data["price_date"]).isoformat() <= today()
+
+    def test_the_date_is_the_newest_start_of_a_price(self) -> None:
+        """Starts that are only announced don't count; a table without any start has no date."""
+        from genai_prices.data_snapshot import get_snapshot
+
+        providers = get_snapshot().providers
+        text = Path(str(sys.modules["genai_prices.data"].__file__)).read_text()
+        starts = {
+            dt.date(*map(int, day)) for day in re.findall(r"start_date=datetime.date\((\d+), (\d+), (\d+)\)", text)
+        }
+        for day in sorted(starts):
+            assert newest_start(providers, day) == day.isoformat()
+        assert newest_start(providers, max(starts) + dt.timedelta(9)) == max(starts).isoformat()
+        assert newest_start(providers, min(starts) - dt.timedelta(1)) == ""
 
     def test_unknown_models_and_providers_have_no_price(self) -> None:
         """A provider that the table doesn't know might charge anything."""
