@@ -225,9 +225,9 @@ def _estimate_value(value: object, depth: int) -> int:
     if not depth:
         return 64
     if kind is dict:
-        return 232 + _estimate_items(value.values(), len(value), depth)  # type: ignore[attr-defined,arg-type]
+        return 232 + _estimate_items(value.values(), len(value), depth)  # type: ignore[attr-defined,arg-type]  # a dict
     if kind is list or kind is tuple or kind is set:
-        return 88 + _estimate_items(value, len(value), depth)  # type: ignore[arg-type]
+        return 88 + _estimate_items(value, len(value), depth)  # type: ignore[arg-type]  # one of the three
     return 64
 
 

@@ -73,7 +73,7 @@ def decorate(function: Any, template: Opened) -> Any:
         wrapper = _async_generator(function, template)
     elif inspect.isgeneratorfunction(function):
         wrapper = _generator(function, template)
-    elif inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+    elif inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004 - inspects it
         wrapper = _coroutine(function, template)
     else:
         wrapper = _function(function, template)

@@ -124,7 +124,7 @@ class Reading:
         """How many events are there: exact, and cheap, since versions have no holes."""
         return int(fetch(connection, _COUNT)[0][0])
 
-    def _events(self, connection: apsw.Connection, rows: list[tuple]) -> list[RecordedEvent]:  # type: ignore[type-arg]
+    def _events(self, connection: apsw.Connection, rows: list[tuple]) -> list[RecordedEvent]:  # type: ignore[type-arg]  # any row
         # The loop of the whole room: exact dicts, C calls, and no look-up twice.
         names, streams, origins = self._names.known, self._streams.known, self._origins.known
         events: list[RecordedEvent] = []

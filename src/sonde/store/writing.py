@@ -64,7 +64,7 @@ def packed_ids(event: Event) -> bytes | str | None:
 def _fitting(number: object) -> int:
     """A number that 64 bits hold: the nearest."""
     try:
-        return min(max(int(number), _INT64_MIN), _INT64_MAX)  # type: ignore[call-overload, no-any-return]
+        return min(max(int(number), _INT64_MIN), _INT64_MAX)  # type: ignore[call-overload, no-any-return]  # what is none raises
     except (TypeError, ValueError, OverflowError):  # no number, NaN, infinity
         return 0
 
