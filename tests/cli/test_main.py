@@ -86,7 +86,24 @@ def test_a_command_written_wrong_is_told_the_right_one() -> None:
     """A near name is suggested; exit code 2."""
     done = sonde("sesions")
     assert done.returncode == 2
-    assert "No such command 'sesions'; did you mean sessions?" in done.stderr
+    assert done.stderr == "sonde: no such command 'sesions'; did you mean sessions?\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["show", "--zzz"], 2, "sonde show: no such option '--zzz'; see sonde show --help"),
+        (["show", "--ful"], 2, "sonde show: no such option '--ful'. Did you mean '--full'? See sonde show --help"),
+        (["show"], 2, "sonde show: missing argument 'SESSION'; see sonde show --help"),
+        (["--zzz"], 2, "sonde: no such option '--zzz'; see sonde --help"),
+        (["zzz"], 2, "sonde: no such command 'zzz'; sonde --help lists them"),
+        (["run", "--zzz", "--", "true"], 125, "sonde run: no such option '--zzz'; see sonde run --help"),
+    ],
+)
+def test_a_usage_error_is_one_line(arguments: list[str], code: int, line: str) -> None:
+    """The command, what is wrong and what helps; of sonde run the exit code is none that the command may have."""
+    done = sonde(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{line}\n")
 
 
 def test_a_known_error_is_one_line() -> None:
@@ -135,7 +152,9 @@ def test_a_full_disk_under_stdout_is_said_once() -> None:
     with open("/dev/full", "w") as full:
         done = with_command("print('x')", stdout=full)
     assert done.returncode == 1
-    assert done.stderr == "sonde: No space left on device\n"
+    assert done.stderr == (
+        "sonde: cannot write the output: No space left on device; make room there, or send it elsewhere\n"
+    )
 
 
 @pytest.mark.parametrize("redirection", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])

@@ -213,8 +213,8 @@ def test_the_end_says_how_to_look_at_the_session(db: Path) -> None:
         (["--", "no-such-command-anywhere"], 127, "sonde: cannot run 'no-such-command-anywhere': no such command"),
         (["--", "/etc/passwd"], 126, "sonde: cannot run '/etc/passwd': Permission denied"),
         (["--db", "/dev/null/runs.db", "--", "true"], 125, "sonde: cannot open event store '/dev/null/runs.db'"),
-        (["--"], 125, "Missing argument"),
-        (["--no-such-option", "--", "true"], 125, "No such option"),
+        (["--"], 125, "missing argument"),
+        (["--no-such-option", "--", "true"], 125, "no such option"),
     ],
 )
 def test_what_sonde_cannot_do_is_told_from_what_the_command_did(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import itertools
 import os
@@ -19,6 +20,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NOT_FOUND = 3
 EXIT_INTERRUPTED = 130
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 # Command → module in this package, whose attribute ``command`` it is. Loaded when used, so that --help is quick.
 COMMANDS = {
@@ -72,7 +75,7 @@ class Commands(click.Group):
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             near = difflib.get_close_matches(name, COMMANDS, n=2, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else "sonde --help lists them."
+            hint = f"did you mean {' or '.join(near)}?" if near else "sonde --help lists them"
             ctx.fail(f"No such command {name!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -113,8 +116,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except click.exceptions.Exit as error:
         code = error.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        click.echo(_usage_line(error), err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = EXIT_INTERRUPTED
@@ -140,10 +146,25 @@ def _said(error: Exception) -> str:
     """An error in one line."""
     if isinstance(error, SondeError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM and not error.filename:
+        return f"cannot write the output: {error.strerror}; make room there, or send it elsewhere"
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}"
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"internal error: {text}; run with --debug (sonde --debug COMMAND) for the traceback, and please report it"
+
+
+def _usage_line(error: click.ClickException) -> str:
+    """A usage error in one line: the command, what is wrong, and where to read on if the text itself does not say."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "sonde"
+    text = " ".join(error.format_message().split())
+    text = text[:1].lower() + text[1:]
+    if "; " in text:  # our own words, with the remedy in them
+        return f"{path}: {text.rstrip('.')}"
+    if text.endswith("?"):
+        return f"{path}: {text} See {path} --help"
+    return f"{path}: {text.rstrip('.')}; see {path} --help"
 
 
 def _open_standard_streams() -> None:
