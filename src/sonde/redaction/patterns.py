@@ -101,7 +101,7 @@ def _is_netrc_password(secret: bytes) -> bool:
 def _json_code(kind: str) -> Shape:
     """A row for a short name in JSON that is text itself; as keys of an event's own data, keys.py knows them."""
     quote = rb"\\*[\"']"
-    blanks = rb"(?:\s|\\+[nrt])*"
+    blanks = rb"(?:[ \t\r\n]|\\+[nrt])*"
     core = rb"[\"'_\-](?i:" + kind.encode() + rb"(?:_?code)?)" + quote + blanks + rb":" + blanks + quote
     return shape(kind, kind, core + rb"([^\"'\\\r\n]+)", group=1, gate=core, accept=_is_netrc_password)
 
@@ -207,7 +207,8 @@ SHAPES: tuple[Shape, ...] = (
           gate=rb"(?i:basic)(?: |\\t)+[A-Za-z0-9+/]{6,}", accept=_holds_user_and_password),
     shape("password", "://", rb"[A-Za-z0-9+.\-]://[^\s/:@\"'`<>?#]*:([^\s/\"'`<>]+)@", group=1,
           gate=rb"://[^\s/:@\"<>?#]*:[^\s/\"<>]+@", accept=_is_password),
-    shape("token", "http", rb"(?i:https?)://([^\s/:@\"'`<>?#\\]{18,})@", group=1, accept=_is_userinfo_token),
+    shape("token", "http", rb"(?i:https?)://([^\s/:@\"'`<>?#\\]{18,})@", group=1, accept=_is_userinfo_token,
+          gate=rb"(?i:https?)://[^/:@\"<>?#]{18,}@"),
     shape("password", "machine", _NETRC + rb"([^\s\"'`\\<>]+)", group=1, accept=_is_netrc_password,
           gate=rb"machine[^\"]*(?:login|account)[^\"]*password"),
     *(_json_code(kind) for kind in sorted(CODE_KINDS)),
