@@ -77,7 +77,8 @@ def test_a_tool_fails_with_the_error_that_it_met(demo: Demo) -> None:
 def test_tools_run_in_parallel_within_their_task(demo: Demo) -> None:
     """One tool begins and ends while another runs; both have the task as their parent."""
     first, second = [one for one in demo.session.tree.operations if one.kind == "tool"][:2]
-    assert first.parent is second.parent is not None
+    assert first.parent is not None
+    assert first.parent is second.parent
     assert first.parent.kind == "task"
     assert first.start_ns <= second.start_ns < first.end_ns
 

@@ -7,8 +7,8 @@ import shlex
 import shutil
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -31,7 +31,6 @@ from sonde.query import load_session
 from sonde.recorder import DISABLED_VARIABLE, record
 from sonde.store import EventStore
 from sonde.store import open as open_store
-
 
 _CHECK_S = 0.1
 
@@ -137,13 +136,15 @@ def _print_next_steps(session_id: str, where: str) -> None:
     console = data_console()
     name = program()
     console.print("\nLook further:")
-    for words, meaning in (
+    commands = (
         ("sessions", "all that was recorded"),
         (f"show {shlex.quote(session_id)} --failures", "what went wrong in this one"),
         ("stats", "counts, durations, tokens and cost"),
         (f"export {shlex.quote(session_id)}", "take it elsewhere"),
         ("tail -f", "watch the next one live, while it runs"),
-    ):
-        console.print(f"  {name} {words}{where}".ljust(58), style="bold", end=" ", soft_wrap=True)
+    )
+    width = max(len(words) for words, _ in commands) + len(name) + len(where) + 3
+    for words, meaning in commands:
+        console.print(f"  {name} {words}{where}".ljust(width), style="bold", end=" ", soft_wrap=True)
         console.print(meaning, style="dim", soft_wrap=True)
     console.print(f"\nRecord your own: {name} run -- python my_agent.py, or sonde.record() in it.", soft_wrap=True)

@@ -54,7 +54,7 @@ class RunCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            error.exit_code = EXIT_OWN_FAILURE
+            error.exit_code = EXIT_OWN_FAILURE  # type: ignore[misc]  # kept, it has the context and the suggestions
             raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
