@@ -13,6 +13,9 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
+import apsw
+import msgspec
+
 import sonde
 from benchmarks.bench import Bench, Load
 from benchmarks.payload import EVENT_TYPE, small
@@ -120,6 +123,17 @@ def json_loads_into_events(load: Load) -> Mapping[str, float]:
 
     with closing(sqlite3.connect(_files(load.count(COUNT)).folder / "original.db")) as db:
         return _rate(load, lambda: events(db))
+
+
+@READING.candidate("bare apsw")
+def bare_rows(load: Load) -> Mapping[str, float]:
+    """The physical limit: the same columns of sonde's file through apsw, data through msgspec; no Event is made."""
+    decode = msgspec.json.Decoder().decode
+    select = (
+        "SELECT position, version, type, time_ns, origin, seq, ids, data FROM events WHERE stream = 1 ORDER BY version"
+    )
+    with closing(apsw.Connection(str(_files(load.count(COUNT)).plain))) as db:
+        return _rate(load, lambda: sum(1 for row in db.execute(select) if decode(row[7])))
 
 
 @READING.candidate("sonde")

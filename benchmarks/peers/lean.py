@@ -21,9 +21,9 @@ BATCH = 8192
 
 _TABLE = """CREATE TABLE events (
     position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, version INTEGER NOT NULL, type INTEGER NOT NULL,
-    time_ns INTEGER NOT NULL, session INTEGER, plan INTEGER NOT NULL, task INTEGER NOT NULL, writer INTEGER NOT NULL,
-    seq INTEGER NOT NULL, checksum INTEGER NOT NULL, ids BLOB, data TEXT, UNIQUE (stream, version))"""
-_WIDTH = 13
+    time_ns INTEGER NOT NULL, origin INTEGER NOT NULL, seq INTEGER NOT NULL, checksum INTEGER NOT NULL, ids BLOB,
+    data TEXT, UNIQUE (stream, version))"""
+_WIDTH = 10
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def store(db: apsw.Connection, count: int, *, go_on: Callable[[], bool] = lambda
             end = min(start + ROWS, count)
             values: list[object] = []
             for n in range(start, end):
-                values += (n + 1, 1, n + 1, 1, time_ns(), None, 0, 0, 1, n + 1, 0, None, encode(small(n)).decode())
+                values += (n + 1, 1, n + 1, 1, time_ns(), 1, n + 1, 0, None, encode(small(n)).decode())
             db.execute(_insert(end - start), values)
         db.execute("COMMIT")
     return count
