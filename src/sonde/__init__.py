@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.errors import EventDecodeError as EventDecodeError
     from sonde.errors import EventEncodeError as EventEncodeError
     from sonde.errors import EventError as EventError
+    from sonde.errors import MetricTypeError as MetricTypeError
     from sonde.errors import MissingExtraError as MissingExtraError
     from sonde.errors import SessionNotFoundError as SessionNotFoundError
     from sonde.errors import SondeError as SondeError
@@ -53,6 +54,36 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.instrument import NoPrices as NoPrices
     from sonde.instrument import Operation as Operation
     from sonde.instrument import PriceTable as PriceTable
+    from sonde.metrics import ACTIVE_SESSIONS as ACTIVE_SESSIONS
+    from sonde.metrics import DEFAULT_HISTOGRAM_BUCKETS as DEFAULT_HISTOGRAM_BUCKETS
+    from sonde.metrics import DEFAULT_REGISTRY as DEFAULT_REGISTRY
+    from sonde.metrics import MEMORY_USAGE_BYTES as MEMORY_USAGE_BYTES
+    from sonde.metrics import MODEL_LATENCY_SECONDS as MODEL_LATENCY_SECONDS
+    from sonde.metrics import MODEL_REQUESTS_TOTAL as MODEL_REQUESTS_TOTAL
+    from sonde.metrics import STORAGE_ERRORS_TOTAL as STORAGE_ERRORS_TOTAL
+    from sonde.metrics import STORAGE_OPERATIONS_TOTAL as STORAGE_OPERATIONS_TOTAL
+    from sonde.metrics import TOOL_CALLS_TOTAL as TOOL_CALLS_TOTAL
+    from sonde.metrics import TOOL_DURATION_SECONDS as TOOL_DURATION_SECONDS
+    from sonde.metrics import Counter as Counter
+    from sonde.metrics import Gauge as Gauge
+    from sonde.metrics import Histogram as Histogram
+    from sonde.metrics import Metric as Metric
+    from sonde.metrics import MetricType as MetricType
+    from sonde.metrics import Registry as Registry
+    from sonde.metrics import Timer as Timer
+    from sonde.metrics import counter as counter
+    from sonde.metrics import dec_active_sessions as dec_active_sessions
+    from sonde.metrics import gauge as gauge
+    from sonde.metrics import histogram as histogram
+    from sonde.metrics import inc_active_sessions as inc_active_sessions
+    from sonde.metrics import record_memory_stats as record_memory_stats
+    from sonde.metrics import record_model_latency as record_model_latency
+    from sonde.metrics import record_model_request as record_model_request
+    from sonde.metrics import record_storage_error as record_storage_error
+    from sonde.metrics import record_storage_operation as record_storage_operation
+    from sonde.metrics import record_tool_call as record_tool_call
+    from sonde.metrics import record_tool_duration as record_tool_duration
+    from sonde.metrics import set_active_sessions as set_active_sessions
     from sonde.persister import DEFAULT_PERSIST_BATCH_SIZE as DEFAULT_PERSIST_BATCH_SIZE
     from sonde.persister import DEFAULT_PERSIST_FLUSH_INTERVAL_S as DEFAULT_PERSIST_FLUSH_INTERVAL_S
     from sonde.persister import FlushReport as FlushReport
@@ -71,16 +102,20 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
 
 # Public name → the module that has it. Each is imported when it is first used.
 _HOMES = {
+    "ACTIVE_SESSIONS": "metrics",
     "AppendResult": "store",
     "Clock": "clock",
     "ConfigError": "errors",
     "ContentCapture": "instrument",
+    "Counter": "metrics",
     "DEFAULT_BATCH_SIZE": "hub",
     "DEFAULT_EVENT_QUEUE_SIZE": "hub",
     "DEFAULT_FLUSH_INTERVAL_S": "hub",
+    "DEFAULT_HISTOGRAM_BUCKETS": "metrics",
     "DEFAULT_PERSIST_BATCH_SIZE": "persister",
     "DEFAULT_PERSIST_FLUSH_INTERVAL_S": "persister",
     "DEFAULT_RATE_LIMIT": "hub",
+    "DEFAULT_REGISTRY": "metrics",
     "DEFAULT_SUBSCRIBER_QUEUE_SIZE": "hub",
     "Durability": "store",
     "Event": "events",
@@ -91,11 +126,19 @@ _HOMES = {
     "EventType": "events",
     "FilePrices": "instrument",
     "FlushReport": "persister",
+    "Gauge": "metrics",
     "GenaiPrices": "instrument",
+    "Histogram": "metrics",
     "Hub": "hub",
     "HubConfig": "hub",
     "HubStats": "hub",
+    "MEMORY_USAGE_BYTES": "metrics",
+    "MODEL_LATENCY_SECONDS": "metrics",
+    "MODEL_REQUESTS_TOTAL": "metrics",
     "ManualClock": "clock",
+    "Metric": "metrics",
+    "MetricType": "metrics",
+    "MetricTypeError": "errors",
     "MissingExtraError": "errors",
     "NoPrices": "instrument",
     "NoRedactor": "redaction",
@@ -109,7 +152,10 @@ _HOMES = {
     "Recorder": "recorder",
     "RecorderStats": "recorder",
     "Redactor": "redaction",
+    "Registry": "metrics",
     "SQLiteStore": "store",
+    "STORAGE_ERRORS_TOTAL": "metrics",
+    "STORAGE_OPERATIONS_TOTAL": "metrics",
     "Scope": "context",
     "SecretRedactor": "redaction",
     "SessionNotFoundError": "errors",
@@ -125,13 +171,31 @@ _HOMES = {
     "Subscription": "hub",
     "SubscriptionStats": "hub",
     "SystemClock": "clock",
+    "TOOL_CALLS_TOTAL": "metrics",
+    "TOOL_DURATION_SECONDS": "metrics",
+    "Timer": "metrics",
     "WrongExpectedVersionError": "errors",
+    "counter": "metrics",
     "current_scope": "context",
+    "dec_active_sessions": "metrics",
+    "gauge": "metrics",
+    "histogram": "metrics",
+    "inc_active_sessions": "metrics",
     "propagate": "context",
     "record": "recorder",
+    "record_memory_stats": "metrics",
+    "record_model_latency": "metrics",
+    "record_model_request": "metrics",
+    "record_storage_error": "metrics",
+    "record_storage_operation": "metrics",
+    "record_tool_call": "metrics",
+    "record_tool_duration": "metrics",
+    "set_active_sessions": "metrics",
 }
 
-_ROOMS = frozenset({"context", "errors", "events", "exporters", "hub", "query", "receivers", "redaction", "store"})
+_ROOMS = frozenset(
+    {"context", "errors", "events", "exporters", "hub", "metrics", "query", "receivers", "redaction", "store"}
+)
 
 __all__ = [*_HOMES]  # noqa: PLE0604  # the table is the list
 

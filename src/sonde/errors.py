@@ -9,6 +9,7 @@
     │   └── EventEncodeError (ValueError)   an event that JSON cannot carry
     ├── SessionNotFoundError                a session that the store does not hold
     ├── MissingExtraError                   an optional package is not installed
+    ├── MetricTypeError (TypeError)         one name for metrics of two types
     └── StoreError
         ├── StoreNotFoundError              no such file
         ├── StoreFormatError                a file that is not sonde's
@@ -52,6 +53,10 @@ class SessionNotFoundError(SondeError):
 
 class MissingExtraError(SondeError):
     """A feature needs an optional package that is not installed."""
+
+
+class MetricTypeError(SondeError, TypeError):
+    """A metric was asked for by a name that belongs to a metric of another type."""
 
 
 class StoreError(SondeError):

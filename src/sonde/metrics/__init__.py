@@ -1,0 +1,74 @@
+"""Metrics: counters, gauges and histograms that are exact under threads and signals, and cost next to nothing.
+
+>>> from sonde.metrics import Registry
+>>> registry = Registry()
+>>> registry.counter("tool_calls_total", {"tool_name": "read_file"}).inc()
+>>> registry.histogram("tool_duration_seconds").observe(0.25)
+>>> [str(counter) for counter in registry.counters()]
+['tool_calls_total{tool_name=read_file} 1']
+"""
+
+from sonde.metrics.counter import Counter
+from sonde.metrics.gauge import Gauge
+from sonde.metrics.histogram import DEFAULT_HISTOGRAM_BUCKETS, Histogram, HistogramSnapshot
+from sonde.metrics.labels import Labels
+from sonde.metrics.metric import Metric, MetricType
+from sonde.metrics.predefined import (
+    ACTIVE_SESSIONS,
+    MEMORY_USAGE_BYTES,
+    MODEL_LATENCY_SECONDS,
+    MODEL_REQUESTS_TOTAL,
+    STORAGE_ERRORS_TOTAL,
+    STORAGE_OPERATIONS_TOTAL,
+    TOOL_CALLS_TOTAL,
+    TOOL_DURATION_SECONDS,
+    dec_active_sessions,
+    inc_active_sessions,
+    record_memory_stats,
+    record_model_latency,
+    record_model_request,
+    record_storage_error,
+    record_storage_operation,
+    record_tool_call,
+    record_tool_duration,
+    set_active_sessions,
+)
+from sonde.metrics.registry import DEFAULT_REGISTRY, Registry, counter, gauge, histogram
+from sonde.metrics.sketch import Sketch
+from sonde.metrics.timer import Timer
+
+__all__ = [
+    "ACTIVE_SESSIONS",
+    "DEFAULT_HISTOGRAM_BUCKETS",
+    "DEFAULT_REGISTRY",
+    "MEMORY_USAGE_BYTES",
+    "MODEL_LATENCY_SECONDS",
+    "MODEL_REQUESTS_TOTAL",
+    "STORAGE_ERRORS_TOTAL",
+    "STORAGE_OPERATIONS_TOTAL",
+    "TOOL_CALLS_TOTAL",
+    "TOOL_DURATION_SECONDS",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "HistogramSnapshot",
+    "Labels",
+    "Metric",
+    "MetricType",
+    "Registry",
+    "Sketch",
+    "Timer",
+    "counter",
+    "dec_active_sessions",
+    "gauge",
+    "histogram",
+    "inc_active_sessions",
+    "record_memory_stats",
+    "record_model_latency",
+    "record_model_request",
+    "record_storage_error",
+    "record_storage_operation",
+    "record_tool_call",
+    "record_tool_duration",
+    "set_active_sessions",
+]
