@@ -13,6 +13,8 @@ from sonde.metrics.journal import CHUNK, Journal, Tally
 from sonde.metrics.labels import Labels, series_key, valid_labels, valid_name
 from sonde.metrics.metric import MetricType, Rejections
 
+_ONE: float = 1
+
 
 class _Total(NamedTuple):
     whole: int = 0
@@ -62,7 +64,9 @@ class Counter:
 
     def inc(self, n: float = 1) -> None:
         """Add ``n``."""
-        if n == 1:
+        # Told by identity, since comparing may run foreign code; small integers are one object each in CPython, and
+        # elsewhere add() counts the same.
+        if n is _ONE:
             self._ones()
         else:
             self.add(n)
@@ -72,7 +76,7 @@ class Counter:
         try:
             amount = n if isinstance(n, int) else float(n)
             allowed = amount >= 0 and math.isfinite(amount)
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # noqa: BLE001 - a foreign number runs its own code, and may raise what it likes
             allowed = False
         if not allowed:
             self._rejections.add(n, "a finite number, 0 or more")

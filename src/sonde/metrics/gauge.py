@@ -98,7 +98,7 @@ class Gauge:
     def _admitted(self, amount: float) -> float | None:
         try:
             value = float(amount)
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # noqa: BLE001 - a foreign number runs its own code, and may raise what it likes
             value = math.nan
         if math.isfinite(value):
             return value

@@ -198,7 +198,7 @@ class Histogram:
         """Take what is no float between 0 and infinity, as far as it goes."""
         try:
             number = float(value)
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # noqa: BLE001 - a foreign number runs its own code, and may raise what it likes
             number = math.nan
         if math.isfinite(number):
             self._entries.append(number if number > 0 else 0.0)

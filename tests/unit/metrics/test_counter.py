@@ -48,7 +48,19 @@ def test_a_total_past_the_largest_float_stays_there() -> None:
     assert counter.get() == sys.float_info.max
 
 
-@pytest.mark.parametrize("amount", [-1, -0.5, float("nan"), float("inf"), 10**400, "many", None, object()])
+class Foreign:
+    """A number of somebody else, with faults."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ZeroDivisionError
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __float__(self) -> float:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("amount", [-1, -0.5, float("nan"), float("inf"), 10**400, "many", None, object(), Foreign()])
 def test_what_is_no_amount_changes_nothing(amount: object, caplog: pytest.LogCaptureFixture) -> None:
     """Such an update is counted as rejected, logged once for the metric, and never raises."""
     counter = Counter(f"calls_{uuid4().hex}")
