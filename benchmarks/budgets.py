@@ -147,6 +147,16 @@ BUDGETS = (
         "≥",
         2.0,
     ),
+    *(
+        Budget(
+            f"{name}, one update / prometheus_client",
+            Where(name, "sonde", "wall"),
+            Where(name, "prometheus_client", "wall"),
+            "≤",
+            bound,
+        )
+        for name, bound in (("counter by name", 1 / 5), ("counter", 1 / 2), ("histogram", 1 / 2))
+    ),
     Budget(
         "import sonde / import opentelemetry.sdk.trace",
         Where("import", "import sonde", "time"),
