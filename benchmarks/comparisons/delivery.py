@@ -45,9 +45,9 @@ def _rate(burst: Callable[[], None], load: Load, *, clear: Callable[[], object] 
     while took_s < load.seconds:
         began_s = time.perf_counter()
         burst()
+        clear()
         took_s += time.perf_counter() - began_s
         bursts += 1
-        clear()
     return bursts * BURST / took_s
 
 

@@ -8,8 +8,8 @@ import time
 from _thread import get_ident
 from collections.abc import Sequence, Sized
 
-from sonde.hub.counter import AtomicCounter
 from sonde.hub.recording import DEFAULT_MAX_PENDING_BYTES, RecorderSubscription
+from sonde.tally import Tally
 
 CLOSED = "closed"
 OVERLOADED = "overloaded"
@@ -48,7 +48,7 @@ class Admission:
     def __init__(self, inbox: Sized) -> None:
         """Guard ``inbox``, open."""
         self._inbox = inbox
-        self._refusals = {reason: AtomicCounter() for reason in (CLOSED, OVERLOADED, INVALID)}
+        self._refusals = {reason: Tally() for reason in (CLOSED, OVERLOADED, INVALID)}
         self.refuse_invalid = self._refusals[INVALID].increment
         """Count an event that could not be made. A C function: it works when this module's globals are gone."""
         self._is_closed = False

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sonde.metrics.journal import CHUNK, Journal, Tally
+from sonde.metrics.journal import CHUNK, Journal
 from sonde.metrics.labels import Labels, series_key, valid_labels, valid_name
 from sonde.metrics.metric import MetricType, Rejections
+from sonde.tally import Tally
 
 _ONE: float = 1
 

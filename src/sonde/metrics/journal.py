@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import Any, Generic, TypeVar
 
 State = TypeVar("State")
@@ -62,19 +61,3 @@ class Journal(Generic[State]):
         head, *amounts = self.entries[:]
         state: State = head.state
         return self._fold(state, amounts) if amounts else state
-
-
-class Tally:
-    """Counts calls of ``increment``, which is one call into C that nothing can tear and that gives the value before."""
-
-    __slots__ = ("_count", "increment")
-
-    def __init__(self) -> None:
-        self._count = count()
-        self.increment = self._count.__next__
-
-    @property
-    def value(self) -> int:
-        """How often ``increment`` was called."""
-        # The only way to look at a count() without moving it that every Python version has.
-        return int(repr(self._count)[6:-1])

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from sonde.failures import FailureLog
-from sonde.metrics.journal import Tally
 from sonde.metrics.labels import Labels
+from sonde.tally import Tally
 
 FAILURES = FailureLog(interval_s=math.inf)
 """What went wrong with metrics; each kind is logged once in the process."""

@@ -11,9 +11,9 @@ from sonde.errors import ConfigError, MetricTypeError
 from sonde.metrics.counter import Counter
 from sonde.metrics.gauge import Gauge
 from sonde.metrics.histogram import LE, Histogram, valid_buckets
-from sonde.metrics.journal import Tally
 from sonde.metrics.labels import NO_LABELS, OVERFLOW_LABELS, Labels, series_key, valid_labels, valid_name
 from sonde.metrics.metric import FAILURES, MetricType
+from sonde.tally import Tally
 
 DEFAULT_MAX_SERIES = 2_000
 """Label sets that a name may have."""

@@ -4,13 +4,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from sonde.hub.bell import Bell
-from sonde.hub.counter import AtomicCounter
 from sonde.hub.thread import LazyThread
+from sonde.tally import Tally
 
 
 def test_many_starts_make_one_thread() -> None:
     """However many threads start it, the body runs once."""
-    runs = AtomicCounter()
+    runs = Tally()
     go = threading.Event()
 
     def body() -> None:
@@ -28,7 +28,7 @@ def test_many_starts_make_one_thread() -> None:
 
 def test_a_second_thread_leaves_the_first_alone() -> None:
     """After an interrupt it may be started twice: the second finds the first alive, and leaves."""
-    runs = AtomicCounter()
+    runs = Tally()
     entered, go, left = threading.Event(), threading.Event(), threading.Event()
 
     def body() -> None:
@@ -98,7 +98,7 @@ def test_rings_without_a_sleeper_do_no_harm() -> None:
 
 def test_counter_is_exact_under_threads() -> None:
     """Eight threads, and no increment is lost."""
-    counter = AtomicCounter()
+    counter = Tally()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: [counter.increment() for _ in range(5_000)], range(8)))
     assert counter.value == 40_000

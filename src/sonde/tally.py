@@ -1,20 +1,20 @@
-"""Counter that any thread and any signal handler may increment, exactly and without a lock."""
+"""Tally that any thread and any signal handler may increment, exactly and without a lock."""
 
 from __future__ import annotations
 
 from itertools import count
 
 
-class AtomicCounter:
+class Tally:
     """Counts calls. ``increment`` is one call into C, so no thread, signal or interrupt can tear it.
 
     ``n += 1`` is three steps, and a signal handler that runs between them loses a count; a lock would deadlock in it.
     On free-threaded builds ``next(count())`` is documented as safe, too.
 
-    >>> counter = AtomicCounter()
-    >>> counter.increment()
+    >>> calls = Tally()
+    >>> calls.increment()
     0
-    >>> counter.value
+    >>> calls.value
     1
     """
 
