@@ -63,12 +63,12 @@ class Nobody:
 
 
 class Sonde:
-    """``record()`` as it comes, to disk, with all content."""
+    """``record()`` as it comes, to disk, with all content; without the extra ``prices``."""
 
     def __init__(self, folder: Path) -> None:
         import sonde  # each of them only where it is measured: imports cost memory
 
-        self._rec = sonde.record(folder / "runs.db", session_id="bench")
+        self._rec = sonde.record(folder / "runs.db", session_id="bench", prices=sonde.NoPrices())
         self.task = self._rec.task
         self.close = self._rec.close
 
