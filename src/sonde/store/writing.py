@@ -19,9 +19,9 @@ from sonde.store.rows import fetch
 _COLUMNS = "position, stream, version, type, time_ns, origin, seq, checksum, ids, data"
 _WIDTH = 10
 # Rows go in as few multi-row statements: executemany takes the GIL back after each row, which beside a busy thread
-# costs up to 5 ms each. Powers of two, so that ten texts serve every batch and stay in apsw's statement cache, which
+# costs up to 5 ms each. Ten sizes, whose texts serve every batch and stay in apsw's statement cache, which
 # keeps none longer than 16 kB: that bounds the largest.
-_CHUNKS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+_CHUNKS = (704, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 _ROW = f"({','.join('?' * _WIDTH)})"
 _INSERTS = {size: f"INSERT INTO events({_COLUMNS})VALUES{','.join([_ROW] * size)}" for size in _CHUNKS}
 
