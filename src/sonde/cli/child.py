@@ -36,6 +36,9 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _FIRST_SAMPLE_S = 0.02
 _SAMPLE_EVERY_S = 0.25
 
+# The kernel adds up a process's memory lazily, some hundred kilobytes a thread.
+_SLACK_BYTES = 2_000_000
+
 _MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
@@ -101,7 +104,6 @@ class Child:
             raise KeyboardInterrupt
         self._capture = capture
         targets = capture.targets if capture is not None else {}
-        self._own_peak_bytes = _own_peak_bytes()
         self._sampled_peak_bytes: int | None = None
         # Not subprocess.Popen: it hands the blocked signals down, and its remedy (preexec_fn) runs Python between fork
         # and exec, beside the recorder's threads, where any lock may be held for ever.
@@ -113,6 +115,8 @@ class Child:
             setsigmask=(),
             setsigdef=_IGNORED_BY_PYTHON,
         )
+        # After the start, which returns when the child has its own memory: until then it grew with ours.
+        self._own_peak_bytes = _own_peak_bytes() + _SLACK_BYTES
         if capture is not None:
             capture.start()
 
