@@ -9,11 +9,13 @@
 """
 
 from sonde.metrics.counter import Counter
+from sonde.metrics.description import Description
+from sonde.metrics.family import Family
 from sonde.metrics.gauge import Gauge
 from sonde.metrics.histogram import DEFAULT_HISTOGRAM_BUCKETS, Histogram, HistogramSnapshot
 from sonde.metrics.labels import Labels
 from sonde.metrics.metric import Metric, MetricType
-from sonde.metrics.predefined import (
+from sonde.metrics.names import (
     ACTIVE_SESSIONS,
     MEMORY_USAGE_BYTES,
     MODEL_LATENCY_SECONDS,
@@ -22,6 +24,8 @@ from sonde.metrics.predefined import (
     STORAGE_OPERATIONS_TOTAL,
     TOOL_CALLS_TOTAL,
     TOOL_DURATION_SECONDS,
+)
+from sonde.metrics.predefined import (
     dec_active_sessions,
     inc_active_sessions,
     record_memory_stats,
@@ -49,6 +53,8 @@ __all__ = [
     "TOOL_CALLS_TOTAL",
     "TOOL_DURATION_SECONDS",
     "Counter",
+    "Description",
+    "Family",
     "Gauge",
     "Histogram",
     "HistogramSnapshot",

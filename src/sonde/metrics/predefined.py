@@ -1,4 +1,4 @@
-"""The predefined metrics: names that every program with an agent has, and a recorder for each."""
+"""The predefined metrics: a recorder for each name that every program with an agent has."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Generic, TypeVar
 from sonde.metrics.counter import Counter
 from sonde.metrics.histogram import Histogram
 from sonde.metrics.labels import OVERFLOW_LABELS, Labels
+from sonde.metrics.names import (
+    ACTIVE_SESSIONS,
+    MEMORY_USAGE_BYTES,
+    MODEL_LATENCY_SECONDS,
+    MODEL_REQUESTS_TOTAL,
+    STORAGE_ERRORS_TOTAL,
+    STORAGE_OPERATIONS_TOTAL,
+    TOOL_CALLS_TOTAL,
+    TOOL_DURATION_SECONDS,
+)
 from sonde.metrics.registry import DEFAULT_MAX_SERIES, counter, gauge, histogram
-
-TOOL_CALLS_TOTAL = "tool_calls_total"
-TOOL_DURATION_SECONDS = "tool_duration_seconds"
-MODEL_REQUESTS_TOTAL = "model_requests_total"
-MODEL_LATENCY_SECONDS = "model_latency_seconds"
-STORAGE_OPERATIONS_TOTAL = "storage_operations_total"
-STORAGE_ERRORS_TOTAL = "storage_errors_total"
-ACTIVE_SESSIONS = "active_sessions"
-MEMORY_USAGE_BYTES = "memory_usage_bytes"
 
 _M = TypeVar("_M", bound=Counter | Histogram)
 

@@ -9,6 +9,8 @@ import msgspec
 
 from sonde.errors import ConfigError, MetricTypeError
 from sonde.metrics.counter import Counter
+from sonde.metrics.description import PREDEFINED, Description, valid_description
+from sonde.metrics.family import Family
 from sonde.metrics.gauge import Gauge
 from sonde.metrics.histogram import LE, Histogram, valid_buckets
 from sonde.metrics.labels import NO_LABELS, OVERFLOW_LABELS, Labels, series_key, valid_labels, valid_name
@@ -22,7 +24,7 @@ _M = TypeVar("_M", bound=Counter | Gauge | Histogram)
 _Key = tuple[tuple[str, str], ...]
 
 
-class _Family(Generic[_M]):
+class _Series(Generic[_M]):
     """The series of one name."""
 
     def __init__(self, kind: type[_M], make: Callable[[Labels], _M]) -> None:
@@ -53,7 +55,8 @@ class Registry:
         if max_series < 1:
             raise ConfigError(f"cannot make a registry with max_series={max_series!r}: at least 1 is expected")
         self._max_series = max_series
-        self._families: dict[str, _Family[Any]] = {}
+        self._families: dict[str, _Series[Any]] = {}
+        self._descriptions: dict[str, Description] = {}
 
     def counter(self, name: str, labels: Mapping[str, str] | None = None) -> Counter:
         """The counter of that name and labels, made if there is none.
@@ -108,10 +111,44 @@ class Registry:
         """All histograms, sorted by name and labels."""
         return self._all(Histogram)
 
+    def families(self) -> list[Family]:
+        """All metrics by name: the families sorted by name, the series of each by labels. See :class:`Family`."""
+        return [
+            Family(name, MetricType(family.kind.type), self.description(name), series)
+            for name, family in sorted(self._families.copy().items())
+            if (series := _sorted(family.series))
+        ]
+
+    def describe(self, name: str, help: str, unit: str = "") -> None:
+        """Say what a name stands for; it need not have a metric yet.
+
+        The last word holds, over the predefined one, too: two libraries that put it differently are no reason to fail.
+
+        Args:
+            name: as of the metric.
+            help: a sentence for people; any text.
+            unit: as OpenMetrics has it, ``seconds`` or ``bytes``; the name ends in it, ``_total`` aside.
+
+        Raises:
+            ConfigError: a name or a unit that is not allowed.
+
+        >>> registry = Registry()
+        >>> registry.describe("upload_size_bytes", "How large uploads were.", "bytes")
+        >>> registry.description("upload_size_bytes")
+        Description(help='How large uploads were.', unit='bytes')
+        >>> registry.description("tool_calls_total").help
+        'Calls of tools.'
+        """
+        self._descriptions[name] = valid_description(name, help, unit)
+
+    def description(self, name: str) -> Description | None:
+        """What was said about a name; the predefined metrics are described from the start."""
+        return self._descriptions.get(name) or PREDEFINED.get(name)
+
     @property
     def overflowed(self) -> dict[str, int]:
         """How often each name gave its overflow series, for lack of room; names that never did are left out."""
-        counts = {name: family.overflows.value for name, family in list(self._families.items())}
+        counts = {name: family.overflows.value for name, family in self._families.copy().items()}
         return {name: count for name, count in counts.items() if count}
 
     def export(self) -> dict[str, dict[str, dict[str, object]]]:
@@ -137,15 +174,15 @@ class Registry:
         return len(content)
 
     def _series(self, kind: type[_M], name: str, labels: Mapping[str, str] | None, make: Callable[[Labels], _M]) -> _M:
-        family: _Family[Any] | None = self._families.get(name)
+        family: _Series[Any] | None = self._families.get(name)
         if family is None:
             # Labels are checked first, so that a refused series leaves no name behind.
             valid_labels(labels, reserved=LE if kind is Histogram else frozenset())
-            family = self._families.setdefault(valid_name(name), _Family(kind, make))
+            family = self._families.setdefault(valid_name(name), _Series(kind, make))
         if family.kind is not kind:
             wanted, present = MetricType(kind.type), MetricType(family.kind.type)
             raise MetricTypeError(f"cannot make {wanted} {name!r}: it is a {present} already; use another name")
-        typed: _Family[_M] = family
+        typed: _Series[_M] = family
         try:
             found = typed.series.get(_key(labels))
         except TypeError:  # labels that cannot be compared or hashed; the making below says what is wrong with them
@@ -159,7 +196,7 @@ class Registry:
         # A dictionary's setdefault is one step: of several threads, all get the series of the first.
         return typed.series.setdefault(key, series)
 
-    def _overflow(self, family: _Family[_M]) -> _M:
+    def _overflow(self, family: _Series[_M]) -> _M:
         series: _M = family.series.setdefault(_key(OVERFLOW_LABELS), family.make(OVERFLOW_LABELS))
         if family.overflows.increment() == 0:
             FAILURES.add(
@@ -183,6 +220,12 @@ class Registry:
         families = [family for family in list(self._families.values()) if family.kind is kind]
         series = [metric for family in families for metric in list(family.series.values())]
         return sorted(series, key=lambda metric: (metric.name, _key(metric.labels)))
+
+
+def _sorted(series: dict[_Key, Any]) -> list[Any]:
+    # A copy is one step. Going through items() is not: each makes a tuple, and a collection that this sets off runs
+    # finalisers, which may make series, and lets other threads in.
+    return [metric for _, metric in sorted(series.copy().items())]
 
 
 def _key(labels: Mapping[str, str] | None) -> _Key:

@@ -11,7 +11,7 @@ import pytest
 
 from sonde import metrics
 from sonde.errors import ConfigError, MetricTypeError
-from sonde.metrics import Registry
+from sonde.metrics import Description, MetricType, Registry
 
 ORIGINAL = Path(__file__).parents[4] / "shared" / "data" / "go-original" / "metrics.json"
 
@@ -167,3 +167,56 @@ def test_memory_is_measured() -> None:
     held = {gauge.labels["kind"]: gauge.get() for gauge in metrics.DEFAULT_REGISTRY.gauges() if gauge.labels}
     assert held["peak_rss"] > 5_000_000
     assert held.get("rss", 5_000_001) > 5_000_000
+
+
+def test_families_are_sorted_by_name_and_labels() -> None:
+    """Each name once, with its type, what was said about it, and its series; both in order."""
+    registry = Registry()
+    for labels in ({"b": "2"}, {"a": "2"}, {"a": "10"}, {}):
+        registry.counter("tool_calls_total", labels)
+    registry.histogram("x_seconds")
+    registry.gauge("load")
+    registry.describe("x_seconds", "How long x took.", "seconds")
+    assert [(family.name, family.type, family.description) for family in registry.families()] == [
+        ("load", MetricType.GAUGE, None),
+        ("tool_calls_total", MetricType.COUNTER, Description("Calls of tools.")),
+        ("x_seconds", MetricType.HISTOGRAM, Description("How long x took.", "seconds")),
+    ]
+    calls = registry.families()[1]
+    assert [dict(counter.labels) for counter in calls.series] == [{}, {"a": "10"}, {"a": "2"}, {"b": "2"}]
+    assert calls.series[0] is registry.get_counter("tool_calls_total")
+
+
+def test_the_last_description_holds() -> None:
+    """In its registry only, and over the predefined one, which every registry has."""
+    registry, other = Registry(), Registry()
+    assert registry.description("x") is None
+    for help_ in ("first", "second\n\udc80"):
+        registry.describe("x", help_)
+        registry.describe("tool_calls_total", help_)
+    assert registry.description("x") == registry.description("tool_calls_total") == Description("second\n\\udc80", "")
+    assert other.description("x") is None
+    assert other.description("tool_calls_total") == Description("Calls of tools.")
+    names = [getattr(metrics, name) for name in metrics.__all__ if name.isupper() and "DEFAULT" not in name]
+    assert len(names) == 8
+    assert all(other.description(name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "help_", "unit", "allowed"),
+    [
+        ("a b", "x", "", "letters, digits, '_' and ':' are allowed"),
+        ("x", None, "", "a sentence is expected"),
+        ("x", "x", "per cent", "letters, digits, '_' and ':' are allowed"),
+        ("x", "x", None, "letters, digits, '_' and ':' are allowed"),
+        ("x_seconds", "x", "bytes", "the name must end in '_bytes', or '_bytes_total'"),
+        ("seconds", "x", "seconds", "rename the metric or leave the unit out"),
+    ],
+)
+def test_a_description_says_what_is_allowed(name: str, help_: str, unit: str, allowed: str) -> None:
+    """A wrong one is an error that tells the right ones, and changes nothing."""
+    registry = Registry()
+    with pytest.raises(ConfigError, match=allowed):
+        registry.describe(name, help_, unit)
+    assert registry.description(name) is None
+    registry.describe("sent_bytes_total", "What was sent.", "bytes")
