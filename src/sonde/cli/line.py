@@ -14,7 +14,7 @@ from sonde.cli.output import data_console, print_json
 from sonde.cli.wording import amount_text, clock_text, dollars, duration_text, local, middle_cut, plural, shortened
 from sonde.events import Event, EventType
 from sonde.query import Status, cost_of, duration_of, tokens_of
-from sonde.query.vocabulary import name_of, role_of
+from sonde.vocabulary import name_of, role_of
 
 STATUS_STYLE = {
     Status.RUNNING: "cyan",

@@ -27,8 +27,8 @@ from sonde.cli.wording import (
 )
 from sonde.events import EventType, RecordedEvent
 from sonde.query import Operation, Session, SessionSummary, Status, load_session
-from sonde.query.vocabulary import role_of
 from sonde.store import EventStore
+from sonde.vocabulary import role_of
 
 MARKS = {
     Status.COMPLETED: "✓",

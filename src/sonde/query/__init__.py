@@ -2,12 +2,12 @@
 
 from sonde.query.operation import Operation
 from sonde.query.operations import OperationTree, OperationTreeBuilder
+from sonde.query.pulse import Pulse
 from sonde.query.replay import replay
 from sonde.query.session import Session, SessionSummary, session_from_events
 from sonde.query.sessions import list_sessions, load_session, resolve_session
-from sonde.query.status import Pulse, Status
 from sonde.query.totals import CostTotal, Durations, OperationTotal, Totals
-from sonde.query.usage import TOKEN_KEYS, UNKNOWN_COST, Cost, cost_of, duration_of, tokens_of
+from sonde.vocabulary import TOKEN_KEYS, UNKNOWN_COST, Cost, Status, cost_of, duration_of, tokens_of
 
 __all__ = [
     "TOKEN_KEYS",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sonde.query.status import Status
-from sonde.query.usage import UNKNOWN_COST, Cost
+from sonde.vocabulary import UNKNOWN_COST, Cost, Status
 
 
 class Operation:

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 
 from sonde.events import Event, EventType, PublishedEvent, RecordedEvent
 from sonde.query.operation import Operation
-from sonde.query.status import Pulse, Status
-from sonde.query.usage import Cost, add_tokens, cost_of, duration_of, tokens_of
-from sonde.query.vocabulary import Role, name_of, role_of
+from sonde.query.pulse import Pulse
+from sonde.vocabulary import Cost, Role, Status, add_tokens, cost_of, duration_of, name_of, role_of, tokens_of
 
 _INCREMENTS = frozenset({EventType.TOKEN_USAGE_UPDATED.value, EventType.COST_UPDATED.value})
 _Place = tuple[str, str, str, str]  # stream, session, plan, task

@@ -11,9 +11,10 @@ import msgspec
 from sonde.events import EventType, RecordedEvent
 from sonde.query.operation import Operation
 from sonde.query.operations import OperationTree, OperationTreeBuilder
-from sonde.query.status import Pulse, Status
+from sonde.query.pulse import Pulse
 from sonde.query.totals import CostTotal, Totals, total_operations, total_usage
 from sonde.store.contract import Liveness
+from sonde.vocabulary import Status
 
 
 class SessionSummary(msgspec.Struct):

@@ -7,8 +7,8 @@ import re
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.errors import SessionNotFoundError
+from sonde.query.pulse import Pulse
 from sonde.query.session import Session, SessionSummary, session_from_events
-from sonde.query.status import Pulse
 from sonde.store.contract import EventStore, StreamInfo
 
 _FROM_THE_END = re.compile(r"-(\d{1,6})")

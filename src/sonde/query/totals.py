@@ -11,9 +11,7 @@ import msgspec
 from sonde.events import Event, EventType, RecordedEvent
 from sonde.query.operation import Operation
 from sonde.query.operations import OperationTree
-from sonde.query.status import Status
-from sonde.query.usage import Cost, add_tokens, cost_of, tokens_of
-from sonde.query.vocabulary import role_of
+from sonde.vocabulary import Cost, Status, add_tokens, cost_of, role_of, tokens_of
 
 _Span = tuple[str, str]
 

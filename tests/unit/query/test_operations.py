@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sonde.clock import ManualClock
 from sonde.events import Event, Position, RecordedEvent
 from sonde.query import OperationTree, Pulse, Status
-from sonde.query.usage import Cost
 from sonde.store.contract import Liveness
+from sonde.vocabulary import Cost
 
 S = 10**9
 

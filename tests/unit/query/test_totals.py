@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sonde.events import Event
 from sonde.query import CostTotal, Durations, Status, Totals, cost_of, duration_of, tokens_of
-from sonde.query.usage import Cost
+from sonde.vocabulary import Cost
 
 SPAN = "a" * 16
 

@@ -1,37 +1,15 @@
-"""Status: how an operation or a session ended, or why it has not."""
+"""Pulse: why an operation or a session has not ended: it runs, or nobody is left to end it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.store.contract import Liveness
+from sonde.vocabulary import Status
 
 RECENT_S = 60.0
 """A writer that nobody can vouch for counts as running for so long after its last event."""
-
-
-class Status(StrEnum):
-    """Where an operation or a session stands.
-
-    >>> Status.RUNNING.is_open, Status.FAILED.is_open
-    (True, False)
-    """
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-    """Its process died, or ended without ending it."""
-    STALE = "stale"
-    """Not ended, and nobody knows whether its process lives: on another host, or imported; silent for a minute."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is no end on record."""
-        return self in {Status.RUNNING, Status.INTERRUPTED, Status.STALE}
 
 
 class Pulse:

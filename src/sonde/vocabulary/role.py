@@ -1,4 +1,4 @@
-"""Vocabulary: which event types begin and end an operation, and of what kind."""
+"""Role: which event types begin and end an operation, and of what kind; what the operation is called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sonde.query.status import Status
+from sonde.vocabulary.status import Status
 
 
 class Role(NamedTuple):
