@@ -26,6 +26,7 @@ from sonde.events import Event, EventType, PublishedEvent
 from sonde.failures import FailureLog
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Bell, Chunk, Hub, Missed, Overflow, require_positive
 from sonde.hub.thread import LazyThread
+from sonde.metrics import Histogram
 from sonde.persister.preparation import Complete, Preparation
 from sonde.persister.report import FlushReport
 from sonde.redaction import Redactor
@@ -40,6 +41,7 @@ _LARGEST_BATCH_BYTES = 8 * 1024 * 1024
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 5.0
 _STEP_S = 0.25
+_COMMIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # Errors of a store that may pass: it is locked, full, remounted read-only, or its file is being put back.
 _PASSING = (StoreUnavailableError, StorePermissionError, StoreNotFoundError, StoreCorruptError, OSError)
@@ -112,6 +114,8 @@ class Persister:
         self._next_own_seq = count(1).__next__
         self._limit = self._batch_size
         self._committed = 0
+        self.commit_durations = Histogram("sonde_commit_duration_seconds", buckets=_COMMIT_BUCKETS)
+        """How long the store took for each transaction that it did; empty again after a fork."""
         self._given_up: dict[str, int] = {}
         self._error: str | None = None
         self._stop_at_s: float | None = None
@@ -196,7 +200,9 @@ class Persister:
         pause_s = _FIRST_RETRY_S
         while records:
             try:
+                began_s = time.perf_counter()
                 self._store.append_batch(records)
+                self.commit_durations.observe(time.perf_counter() - began_s)
                 self._error = None
                 return
             except _PASSING as error:
