@@ -8,6 +8,7 @@
 ['tool_calls_total{tool_name=read_file} 1']
 """
 
+from sonde.metrics.codec import SeriesKey
 from sonde.metrics.counter import Counter
 from sonde.metrics.description import Description
 from sonde.metrics.family import Family
@@ -37,9 +38,12 @@ from sonde.metrics.predefined import (
     record_tool_duration,
     set_active_sessions,
 )
+from sonde.metrics.reading import CounterReading, GaugeReading, Reading
 from sonde.metrics.registry import DEFAULT_REGISTRY, Registry, counter, gauge, histogram
 from sonde.metrics.sketch import Sketch
+from sonde.metrics.snapshot import RegistrySnapshot
 from sonde.metrics.timer import Timer
+from sonde.metrics.window import Window, WindowReading
 
 __all__ = [
     "ACTIVE_SESSIONS",
@@ -53,17 +57,24 @@ __all__ = [
     "TOOL_CALLS_TOTAL",
     "TOOL_DURATION_SECONDS",
     "Counter",
+    "CounterReading",
     "Description",
     "Family",
     "Gauge",
+    "GaugeReading",
     "Histogram",
     "HistogramSnapshot",
     "Labels",
     "Metric",
     "MetricType",
+    "Reading",
     "Registry",
+    "RegistrySnapshot",
+    "SeriesKey",
     "Sketch",
     "Timer",
+    "Window",
+    "WindowReading",
     "counter",
     "dec_active_sessions",
     "gauge",

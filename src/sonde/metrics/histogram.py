@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import add
+from operator import add, sub
 from typing import Any
 
 import msgspec
@@ -53,6 +53,39 @@ class HistogramSnapshot:
     def percentile(self, p: float) -> float:
         """See :meth:`Histogram.percentile`."""
         return self.sketch.percentile(p)
+
+    def since(self, earlier: HistogramSnapshot) -> HistogramSnapshot:
+        """What was observed after ``earlier``; this one if that is no earlier state of it. See :meth:`Sketch.since`."""
+        sketch = self.sketch.since(earlier.sketch)
+        bounds, mine, others = _shared(self, earlier)
+        cumulative = tuple(map(sub, mine, others))
+        count = self.count - earlier.count
+        if sketch.count != count or not all(0 <= number <= count for number in cumulative):
+            return self
+        return HistogramSnapshot(bounds, cumulative, count, max(0.0, self.sum - earlier.sum), sketch)
+
+    def merged(self, other: HistogramSnapshot) -> HistogramSnapshot:
+        """Both together, the same as if one had observed the values of both; of the buckets, those that both have."""
+        bounds, mine, others = _shared(self, other)
+        return HistogramSnapshot(
+            bounds,
+            tuple(map(add, mine, others)),
+            self.count + other.count,
+            min(self.sum + other.sum, sys.float_info.max),
+            self.sketch.merged(other.sketch),
+        )
+
+
+def _shared(one: HistogramSnapshot, other: HistogramSnapshot) -> tuple[tuple[float, ...], Sequence[int], Sequence[int]]:
+    """The bounds that both have, and what each has at or below them, which is as exact as before."""
+    if one.bounds == other.bounds:
+        return one.bounds, one.cumulative, other.cumulative
+    mine, others = (
+        dict(zip(one.bounds, one.cumulative, strict=True)),
+        dict(zip(other.bounds, other.cumulative, strict=True)),
+    )
+    bounds = tuple(bound for bound in one.bounds if bound in others)
+    return bounds, [mine[bound] for bound in bounds], [others[bound] for bound in bounds]
 
 
 def valid_buckets(buckets: Iterable[float] | None) -> tuple[float, ...]:
@@ -113,10 +146,19 @@ class Histogram:
         self.name: str = valid_name(name)
         self.labels: Labels = valid_labels(labels, reserved=LE)
         self.bounds = valid_buckets(buckets)
-        nothing = HistogramSnapshot(self.bounds, (0,) * len(self.bounds), 0, 0.0, Sketch())
-        self._journal: Journal[HistogramSnapshot] = Journal(nothing, _fold)
-        self._entries = self._journal.entries  # each look-up counts in observe
+        self._begin(HistogramSnapshot(self.bounds, (0,) * len(self.bounds), 0, 0.0, Sketch()))
         self._rejections = Rejections(series_key(self.name, self.labels))
+
+    @classmethod
+    def from_snapshot(cls, name: str, labels: Mapping[str, str] | None, snapshot: HistogramSnapshot) -> Histogram:
+        """A histogram that has observed what ``snapshot`` has, and goes on from there."""
+        made = cls(name, labels, snapshot.bounds)
+        made._begin(snapshot)
+        return made
+
+    def _begin(self, state: HistogramSnapshot) -> None:
+        self._journal: Journal[HistogramSnapshot] = Journal(state, _fold)
+        self._entries = self._journal.entries  # each look-up counts in observe
 
     def observe(self, v: float) -> None:
         """Count the value ``v``."""

@@ -7,7 +7,9 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 import msgspec
 
+from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.errors import ConfigError, MetricTypeError
+from sonde.metrics.codec import SeriesKey
 from sonde.metrics.counter import Counter
 from sonde.metrics.description import PREDEFINED, Description, valid_description
 from sonde.metrics.family import Family
@@ -15,6 +17,8 @@ from sonde.metrics.gauge import Gauge
 from sonde.metrics.histogram import LE, Histogram, valid_buckets
 from sonde.metrics.labels import NO_LABELS, OVERFLOW_LABELS, Labels, series_key, valid_labels, valid_name
 from sonde.metrics.metric import FAILURES, MetricType
+from sonde.metrics.reading import Reading, metric_of, reading_of
+from sonde.metrics.snapshot import RegistrySnapshot
 from sonde.tally import Tally
 
 DEFAULT_MAX_SERIES = 2_000
@@ -145,6 +149,41 @@ class Registry:
         """What was said about a name; the predefined metrics are described from the start."""
         return self._descriptions.get(name) or PREDEFINED.get(name)
 
+    def snapshot(self, *, clock: Clock = SYSTEM_CLOCK) -> RegistrySnapshot:
+        """All series as they are now. Each is of one moment; the next one is read some microseconds later."""
+        time_ns = clock.time_ns()
+        series: dict[SeriesKey, Reading] = {}
+        for name, family in self._families.copy().items():
+            for key, metric in family.series.copy().items():
+                series[SeriesKey(name, key)] = reading_of(metric, time_ns=time_ns)
+        return RegistrySnapshot(time_ns, series, self._descriptions.copy()).only(series)
+
+    @classmethod
+    def from_snapshot(cls, snapshot: RegistrySnapshot) -> Registry:
+        """A registry with the metrics of a snapshot: what shows live metrics shows stored ones, too.
+
+        All series are made, however many; new ones find the limit of :class:`Registry`.
+
+        Raises:
+            MetricTypeError: a name has two types, which no snapshot of one registry has.
+
+        >>> registry = Registry()
+        >>> registry.histogram("x_seconds").observe(0.25)
+        >>> stored = registry.snapshot().to_data()
+        >>> again = Registry.from_snapshot(RegistrySnapshot.from_data(stored))
+        >>> again.export() == registry.export()
+        True
+        """
+        registry = cls()
+        registry._descriptions.update(snapshot.descriptions)
+        for (name, labels), reading in snapshot.series.items():
+            metric = metric_of(name, dict(labels), reading)
+            family = registry._families.setdefault(name, _Series(type(metric), _maker(metric)))
+            if family.kind is not type(metric):
+                raise _two_types(name, wanted=type(metric), present=family.kind)
+            family.series[labels] = metric
+        return registry
+
     @property
     def overflowed(self) -> dict[str, int]:
         """How often each name gave its overflow series, for lack of room; names that never did are left out."""
@@ -180,8 +219,7 @@ class Registry:
             valid_labels(labels, reserved=LE if kind is Histogram else frozenset())
             family = self._families.setdefault(valid_name(name), _Series(kind, make))
         if family.kind is not kind:
-            wanted, present = MetricType(kind.type), MetricType(family.kind.type)
-            raise MetricTypeError(f"cannot make {wanted} {name!r}: it is a {present} already; use another name")
+            raise _two_types(name, wanted=kind, present=family.kind)
         typed: _Series[_M] = family
         try:
             found = typed.series.get(_key(labels))
@@ -220,6 +258,19 @@ class Registry:
         families = [family for family in list(self._families.values()) if family.kind is kind]
         series = [metric for family in families for metric in list(family.series.values())]
         return sorted(series, key=lambda metric: (metric.name, _key(metric.labels)))
+
+
+def _two_types(name: str, *, wanted: type[Any], present: type[Any]) -> MetricTypeError:
+    return MetricTypeError(
+        f"cannot make {MetricType(wanted.type)} {name!r}: it is a {MetricType(present.type)} already; use another name"
+    )
+
+
+def _maker(metric: Counter | Gauge | Histogram) -> Callable[[Labels], Counter | Gauge | Histogram]:
+    """Makes other series of the metric's name."""
+    if isinstance(metric, Histogram):
+        return lambda labels: Histogram(metric.name, labels, metric.bounds)
+    return lambda labels: type(metric)(metric.name, labels)
 
 
 def _sorted(series: dict[_Key, Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -80,6 +81,39 @@ class Sketch:
             min(self.smallest, other.smallest),
             max(self.largest, other.largest),
         )
+
+    def since(self, earlier: Sketch) -> Sketch:
+        """What came after ``earlier``: all values but its own.
+
+        Percentiles are within ``relative_error`` as ever. Which value was the smallest and which the largest nobody
+        knows any more: ``smallest`` and ``largest`` are bounds of theirs, each within a bin's width. Where ``earlier``
+        has values that this one lacks, it is no earlier state of this one, and this one is given back as it is: a
+        program that was started anew counts from zero.
+
+        >>> before = Sketch().with_values([1.0, 3.0])
+        >>> before.with_values([2.0, 50.0]).since(before).percentile(1.0)
+        50.0
+        """
+        if not earlier.count:
+            return self
+        scale = min(self.scale, earlier.scale)
+        bins = dict(_joined(self.bins, self.scale - scale))
+        for index, number in _joined(earlier.bins, earlier.scale - scale).items():
+            left = bins.pop(index, 0) - number
+            if left < 0:
+                return self
+            if left:
+                bins[index] = left
+        zeros = self.zeros - earlier.zeros
+        if zeros < 0:
+            return self
+        if not bins:
+            return Sketch(scale, {}, zeros)
+        per_doubling = 2.0**scale
+        smallest = max(self.smallest, 2.0 ** ((min(bins) - 1) / per_doubling))
+        end = max(bins) / per_doubling
+        largest = min(self.largest, 2.0**end) if end < sys.float_info.max_exp else self.largest
+        return Sketch(scale, bins, zeros, smallest, largest)
 
     def percentile(self, p: float) -> float:
         """The value of rank ``ceil(p * count)``, within ``relative_error``; 0.0 if there is none."""
