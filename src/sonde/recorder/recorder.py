@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.context import current_scope, set_scope
@@ -17,13 +17,18 @@ from sonde.events import Event
 from sonde.failures import LOGGER
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow
 from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices, price
+from sonde.metrics import DEFAULT_REGISTRY, Family
 from sonde.persister import FlushReport, Persister
+from sonde.recorder.health import Health
 from sonde.recorder.location import default_db, default_session_id, inherited_scope, is_disabled
 from sonde.recorder.stats import RecorderStats
 from sonde.recorder.worker import close_in_workers
 from sonde.redaction import NoRedactor, Redactor, SecretRedactor
 from sonde.store import EventStore, SQLiteStore
 from sonde.store import open as open_store
+
+if TYPE_CHECKING:
+    from sonde.exporters.prometheus import MetricsServer
 
 CLOSE_TIMEOUT_S = 30.0
 EXIT_TIMEOUT_S = 5.0
@@ -81,6 +86,7 @@ class Recorder:
         self._is_disabled = is_disabled()
         self._report: FlushReport | None = None
         self._pid = os.getpid()
+        self._metrics_servers: list[MetricsServer] = []
         self.hub = Hub(hub_config, session_id=self.session_id, clock=clock)
         if self._is_disabled:
             self.store: EventStore = SQLiteStore(":memory:")
@@ -104,6 +110,7 @@ class Recorder:
                 if self._owns_store:
                     self.store.close()
                 raise
+            self._health = Health(self.hub, self._persister, self.store)
             self._operations = Operations(
                 self.hub.publish, session_id=self.session_id, capture=capture or ContentCapture(), clock=clock
             )
@@ -160,6 +167,39 @@ class Recorder:
             error=report.error,
         )
 
+    def families(self) -> list[Family]:
+        """The metrics of this program, in order of precedence: how sonde itself does, then the default registry.
+
+        What :meth:`serve_metrics` and :mod:`sonde.exporters.prometheus` show. Reads the store's size: not for signal
+        handlers.
+        """
+        return [] if self._is_disabled else [*self._health.families(), *DEFAULT_REGISTRY.families()]
+
+    def serve_metrics(self, port: int = 0, *, host: str = "127.0.0.1") -> MetricsServer:
+        """Let Prometheus scrape the metrics of :meth:`families`, until the recorder is closed.
+
+        Port 0 takes a free one; the server says which: see :class:`~sonde.exporters.prometheus.MetricsServer`, also for
+        what is safe to show to whom. With ``SONDE_DISABLED`` nothing is opened.
+
+        Raises:
+            ConfigError: the port is in use, the address is not this machine's, or the recorder is closed.
+            MissingExtraError: ``prometheus_client`` is not installed.
+
+        >>> from urllib.request import urlopen
+        >>> with record(":memory:") as rec, rec.serve_metrics() as server, urlopen(server.url) as page:
+        ...     b"sonde_events_published_total 1.0" in page.read()
+        True
+        """
+        from sonde.exporters.prometheus import IdleMetricsServer, MetricsServer  # most programs serve none
+
+        if self._is_disabled:
+            return IdleMetricsServer(port, host=host)
+        if self._report is not None:
+            raise ConfigError("cannot serve the metrics of a closed recorder; call serve_metrics() before close()")
+        server = MetricsServer(self, port, host=host)
+        self._metrics_servers.append(server)
+        return server
+
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S, *, error: BaseException | None = None) -> FlushReport:
         """End the session, write what is left, and close the store. Idempotent; takes ``timeout_s`` seconds at most.
 
@@ -167,6 +207,8 @@ class Recorder:
         does one line on the logger ``sonde``. In a forked child it writes what the child recorded and leaves the
         session open, which is the parent's to end.
         """
+        for server in self._metrics_servers:
+            server.close()
         if self._is_disabled:
             self.hub.close()
             self.store.close()

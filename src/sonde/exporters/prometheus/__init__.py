@@ -6,7 +6,7 @@ is rendered by ``prometheus_client``, which is loaded on first use and not by im
 
 from sonde.exporters.prometheus.app import metrics_app
 from sonde.exporters.prometheus.response import Response, render_prometheus, respond
-from sonde.exporters.prometheus.server import MetricsServer
+from sonde.exporters.prometheus.server import IdleMetricsServer, MetricsServer
 from sonde.exporters.prometheus.source import Source
 
-__all__ = ["MetricsServer", "Response", "Source", "metrics_app", "render_prometheus", "respond"]
+__all__ = ["IdleMetricsServer", "MetricsServer", "Response", "Source", "metrics_app", "render_prometheus", "respond"]

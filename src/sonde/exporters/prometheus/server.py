@@ -65,7 +65,7 @@ class MetricsServer:
         self._sources = sources_of(sources)
         self._listener = _listen(host, port)
         self.host, self.port = self._listener.getsockname()[:2]
-        self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}{PATH}"
+        self.url = _url(self.host, self.port)
         self.failures = FailureLog()
         """What went wrong in the background."""
         self._connections: dict[socket.socket, None] = {}  # oldest first; single operations only, from any thread
@@ -158,6 +158,15 @@ class MetricsServer:
         self._connections.clear()
 
 
+class IdleMetricsServer(MetricsServer):
+    """Opens nothing and serves nothing: what a disabled recorder gives. Needs no ``prometheus_client``."""
+
+    def __init__(self, port: int = 0, *, host: str = "127.0.0.1") -> None:
+        self.host, self.port, self.url = host, port, _url(host, port)
+        self.failures = FailureLog()
+        self._is_closed = True
+
+
 class _Exchange(BaseHTTPRequestHandler):
     """One request and its response. HTTP/1.0: a connection that stays open for the next one would hold a thread."""
 
@@ -217,6 +226,10 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
     listener.setblocking(False)
     return listener
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
 
 
 def _cut_off(connection: socket.socket | None) -> None:
