@@ -8,15 +8,16 @@ import click
 import msgspec
 import pytest
 
-from sonde.cli import documents
+from sonde.cli import documents, stats_documents
 from sonde.cli.main import COMMANDS, Commands
 from sonde.events import Event
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 DOCUMENTS = [
     value
-    for value in vars(documents).values()
-    if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == documents.__name__
+    for module in (documents, stats_documents)
+    for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == module.__name__
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from sonde.events import Event, RecordedEvent, format_timestamp
-from sonde.query import CostTotal, Operation, OperationTotal, SessionSummary
+from sonde.query import Operation, SessionSummary
 
 
 class EventDocument(msgspec.Struct, frozen=True):
@@ -161,83 +161,6 @@ def operation_document(operation: Operation, depth: int, *, with_data: bool) -> 
         events=operation.events,
         data=operation.data if with_data else None,
     )
-
-
-class TotalDocument(msgspec.Struct, frozen=True):
-    """The sum of all, the first line of ``stats``."""
-
-    record: str
-    sessions: int
-    events: int
-    operations: int
-    failures: int
-    missed: int
-    tokens: dict[str, int]
-    cost_usd: float | None
-    cost_reported_usd: float | None
-    cost_computed_usd: float | None
-    cost_unknown_calls: int
-
-
-class EventTypeDocument(msgspec.Struct, frozen=True):
-    """How many events of a type there are, of ``stats``."""
-
-    record: str
-    type: str
-    count: int
-
-
-class OperationKindDocument(msgspec.Struct, frozen=True):
-    """All operations of one kind and name, of ``stats``."""
-
-    record: str
-    kind: str
-    name: str
-    count: int
-    failures: int
-    by_status: dict[str, int]
-    timed: int
-    sum_s: float
-    p50_s: float
-    p90_s: float
-    p99_s: float
-    max_s: float
-
-
-def operation_kind_document(total: OperationTotal) -> OperationKindDocument:
-    """The document of one row of totals."""
-    durations = total.durations
-    return OperationKindDocument(
-        record="operation",
-        kind=total.kind,
-        name=total.name,
-        count=total.count,
-        failures=total.failures,
-        by_status={status.value: count for status, count in total.by_status.items()},
-        timed=durations.count,
-        sum_s=durations.sum_s,
-        p50_s=durations.p50_s,
-        p90_s=durations.p90_s,
-        p99_s=durations.p99_s,
-        max_s=durations.max_s,
-    )
-
-
-class ModelDocument(msgspec.Struct, frozen=True):
-    """What one model used and cost, of ``stats``."""
-
-    record: str
-    model: str
-    tokens: dict[str, int]
-    cost_usd: float | None
-    cost_reported_usd: float | None
-    cost_computed_usd: float | None
-    cost_unknown_calls: int
-
-
-def model_document(model: str, tokens: dict[str, int], cost: CostTotal) -> ModelDocument:
-    """The document of one model."""
-    return ModelDocument("model", model, tokens, cost.usd, cost.reported_usd, cost.computed_usd, cost.unknown_calls)
 
 
 class DoctorDocument(msgspec.Struct, frozen=True):

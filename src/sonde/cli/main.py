@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from sonde.cli.transliteration import transliterate
 from sonde.errors import SessionNotFoundError, SondeError, StoreNotFoundError
 
 EXIT_FAILED = 1
@@ -177,6 +178,8 @@ def _open_standard_streams() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+    transliterate(sys.stdout)
+    transliterate(sys.stderr)
 
 
 def _finish_stdout() -> None:

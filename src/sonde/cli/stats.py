@@ -3,61 +3,56 @@
 from __future__ import annotations
 
 import importlib.util
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from sonde.cli.documents import (
+from sonde.cli.documents import fields_text
+from sonde.cli.opening import open_for_reading
+from sonde.cli.options import db_option, json_option
+from sonde.cli.output import data_console, note, print_json
+from sonde.cli.plots import Glyphs, LogAxis, glyphs_for, share, sparkline
+from sonde.cli.progress import progress
+from sonde.cli.sessions import cost_text, newest_first
+from sonde.cli.sheet import Sheet
+from sonde.cli.stats_documents import (
     EventTypeDocument,
     ModelDocument,
     OperationKindDocument,
     TotalDocument,
-    fields_text,
-    model_document,
-    operation_kind_document,
+    stats_documents,
 )
-from sonde.cli.opening import open_for_reading
-from sonde.cli.options import db_option, json_option
-from sonde.cli.output import data_console, note, print_json
-from sonde.cli.progress import progress
-from sonde.cli.sessions import cost_text, newest_first
+from sonde.cli.sums import ModelSum, OperationSum, Sums
+from sonde.cli.timeline import Timeline
 from sonde.cli.wording import amount_text, dollars, duration_text, plural, shortened
-from sonde.events import RecordedEvent
-from sonde.query import (
-    TOKEN_KEYS,
-    CostTotal,
-    Durations,
-    OperationTotal,
-    Pulse,
-    Session,
-    Status,
-    resolve_session,
-    session_from_events,
-)
+from sonde.query import TOKEN_KEYS, CostTotal, Durations, Pulse, resolve_session, session_from_events
 
 _ROWS = 20
+_MOST_TIME_CELLS = 60
+_LEAST_TIME_CELLS = 10
 
 
 @click.command(epilog=fields_text(TotalDocument, EventTypeDocument, OperationKindDocument, ModelDocument))
 @click.argument("session", required=False)
 @click.option("--full", is_flag=True, help=f"All rows of each table, not only the first {_ROWS}.")
+@click.option("--plots/--no-plots", default=True, show_default=True, help="Draw distributions, shares and time.")
 @json_option
 @db_option
-def command(session: str | None, *, full: bool, as_json: bool, db: str | None) -> None:
+def command(session: str | None, *, full: bool, plots: bool, as_json: bool, db: str | None) -> None:
     """Add up events, operations, durations, tokens and cost, of one session or of all.
 
-    SESSION is an id, the beginning of one, or "last". Durations are exact percentiles over what ended. A cost is what
-    was reported, or computed from a price table; where neither is known it is unknown, not zero.
+    SESSION is an id, the beginning of one, or "last". Durations are exact percentiles over what ended; beside them lies
+    their distribution, each cell as many times longer than the one before, from the shortest to the longest duration in
+    all rows. A share of time is of the sessions' time: what lies in one another counts in each, and what runs in
+    parallel may come to more than 100 %. TTFT is the time to the first token. A cost is what was reported, or computed
+    from a price table; where neither is known it is unknown, not zero.
 
     \b
     Examples:
       sonde stats
       sonde stats last
+      sonde stats --no-plots > stats.txt
       sonde stats --json | jq 'select(.record == "operation" and .failures > 0)'
     """
     with open_for_reading(db) as store:
@@ -72,110 +67,17 @@ def command(session: str | None, *, full: bool, as_json: bool, db: str | None) -
                 sums.add(session_from_events(info.stream_id, events, pulse=pulse))
                 advance(sums.events)
     if as_json:
-        for document in sums.documents():
+        for document in stats_documents(sums):
             print_json(document)
     else:
-        print_sums(sums, data_console(), rows=None if full else _ROWS)
+        console = data_console()
+        print_sums(sums, console, rows=None if full else _ROWS, glyphs=glyphs_for(console) if plots else None)
     if sums.cost.unknown_calls:
         _hint_at_prices(sums.cost.unknown_calls)
 
 
-class Sums:
-    """Adds up sessions, one after the other: of all that it holds only the durations grow with the store."""
-
-    def __init__(self) -> None:
-        self.sessions = self.events = self.operations = self.failures = self.missed = 0
-        self.types: Counter[str] = Counter()
-        self.tokens: Counter[str] = Counter()
-        self.cost = CostTotal()
-        self._tokens_by_model: dict[str, Counter[str]] = {}
-        self._cost_by_model: dict[str, CostTotal] = {}
-        self._statuses: dict[tuple[str, str], Counter[Status]] = {}
-        self._durations_s: dict[tuple[str, str], array[float]] = {}
-
-    def counted(self, events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:
-        """The same events, counted by type on their way."""
-        for event in events:
-            self.types[event.type] += 1
-            self.events += 1
-            yield event
-
-    def add(self, session: Session) -> None:
-        """Add a session."""
-        summary, totals = session.summary, session.totals
-        self.sessions += 1
-        self.operations += summary.operations
-        self.failures += summary.failures
-        self.missed += summary.missed
-        self.tokens.update(totals.tokens)
-        self.cost = _sum(self.cost, totals.cost)
-        for model, tokens in totals.tokens_by_model.items():
-            self._tokens_by_model.setdefault(model, Counter()).update(tokens)
-        for model, cost in totals.cost_by_model.items():
-            self._cost_by_model[model] = _sum(self._cost_by_model.get(model, CostTotal()), cost)
-        for operation in session.tree.operations:
-            key = (operation.kind, "" if operation.kind == "session" else operation.name)
-            self._statuses.setdefault(key, Counter())[operation.status] += 1
-            durations = self._durations_s.setdefault(key, array("d"))
-            if operation.duration_s is not None:
-                durations.append(operation.duration_s)
-
-    def by_operation(self) -> list[OperationTotal]:
-        """By kind and name, the most frequent first."""
-        totals = [
-            OperationTotal(kind, name, dict(statuses), Durations.of(self._durations_s[kind, name]))
-            for (kind, name), statuses in self._statuses.items()
-        ]
-        return sorted(totals, key=lambda total: (-total.count, total.kind, total.name))
-
-    def by_model(self) -> list[tuple[str, dict[str, int], CostTotal]]:
-        """Tokens and cost by model, the most tokens first."""
-        models = sorted(
-            {*self._tokens_by_model, *self._cost_by_model},
-            key=lambda model: (-sum(self._tokens_by_model.get(model, Counter()).values()), model),
-        )
-        return [
-            (model, dict(self._tokens_by_model.get(model, {})), self._cost_by_model.get(model, CostTotal()))
-            for model in models
-        ]
-
-    def documents(self) -> Iterator[TotalDocument | EventTypeDocument | OperationKindDocument | ModelDocument]:
-        """What ``--json`` prints."""
-        cost = self.cost
-        yield TotalDocument(
-            record="total",
-            sessions=self.sessions,
-            events=self.events,
-            operations=self.operations,
-            failures=self.failures,
-            missed=self.missed,
-            tokens=dict(self.tokens),
-            cost_usd=cost.usd,
-            cost_reported_usd=cost.reported_usd,
-            cost_computed_usd=cost.computed_usd,
-            cost_unknown_calls=cost.unknown_calls,
-        )
-        for kind, count in self.types.most_common():
-            yield EventTypeDocument("event_type", kind, count)
-        for total in self.by_operation():
-            yield operation_kind_document(total)
-        for model, tokens, model_cost in self.by_model():
-            yield model_document(model, tokens, model_cost)
-
-
-def _sum(one: CostTotal, other: CostTotal) -> CostTotal:
-    def plus(a: float | None, b: float | None) -> float | None:
-        return b if a is None else a if b is None else a + b
-
-    return CostTotal(
-        plus(one.reported_usd, other.reported_usd),
-        plus(one.computed_usd, other.computed_usd),
-        one.unknown_calls + other.unknown_calls,
-    )
-
-
-def print_sums(sums: Sums, console: Console, *, rows: int | None) -> None:
-    """Print the sums as tables."""
+def print_sums(sums: Sums, console: Console, *, rows: int | None, glyphs: Glyphs | None) -> None:
+    """Print the sums as tables; without ``glyphs`` there are no plots."""
     head = [plural(sums.sessions, "session"), plural(sums.events, "event"), plural(sums.operations, "operation")]
     line = Text(" · ".join(head))
     if sums.failures:
@@ -183,47 +85,142 @@ def print_sums(sums: Sums, console: Console, *, rows: int | None) -> None:
     if sums.missed:
         line.append(f" · {sums.missed:,} events missed", "bold yellow")
     console.print(line)
-    is_wide = console.width >= 84
-    if sums.operations or sums.by_operation():
-        _print_operations(sums.by_operation(), console, rows=rows, is_wide=is_wide)
-    if sums.by_model():
-        _print_models(sums, console, is_wide=is_wide)
+    if glyphs is not None:
+        _print_timeline(sums.timeline, console, glyphs)
+    operations, models = sums.by_operation(), sums.by_model()
+    if operations:
+        _print_operations(operations[:rows], console, glyphs)
+        _say_the_rest(console, len(operations), rows)
+    if models:
+        _print_usage(sums, models, console, glyphs)
+    if any(one.latency.count or one.ttft.count for one in models):
+        _print_latency(models, console, glyphs)
+    if glyphs is not None and any(one.total.durations.count for one in operations):
+        _explain_durations(sums.axis(), console)
     if sums.types:
-        table = _table("EVENT", "COUNT")
+        sheet = Sheet("EVENT", width=console.width)
+        sheet.column("COUNT")
         for kind, count in sums.types.most_common(rows):
-            table.add_row(Text(shortened(kind, 60)), f"{count:,}")
-        _print(table, console, len(sums.types), rows)
+            sheet.row(shortened(kind, 60), f"{count:,}")
+        sheet.print(console)
+        _say_the_rest(console, len(sums.types), rows)
 
 
-def _print_operations(totals: list[OperationTotal], console: Console, *, rows: int | None, is_wide: bool) -> None:
-    names = ("COUNT", "FAILED", "P50", "P90", "P99", "MAX") if is_wide else ("COUNT", "✗", "P50", "MAX")
-    table = _table("OPERATION", *names)
-    for total in totals[:rows]:
+def _print_timeline(timeline: Timeline, console: Console, glyphs: Glyphs) -> None:
+    """When the events came. Beside it what a cell is, or nothing where there is no room for both."""
+    stretches = timeline.stretches(min(_MOST_TIME_CELLS, console.width))
+    while stretches:
+        cell_text = duration_text((stretches[0].to_ns - stretches[0].from_ns) / 1e9)
+        fullest = plural(max(part.events for part in stretches), "event")
+        words = f"  over {duration_text(timeline.span_ns / 1e9)}, {cell_text} a cell, at most {fullest}"
+        room = min(_MOST_TIME_CELLS, console.width - len(words))
+        if room >= len(stretches) or room < _LEAST_TIME_CELLS:
+            drawn = sparkline([part.events for part in stretches], glyphs)
+            console.print(Text.assemble((drawn, "cyan"), (words if room >= len(stretches) else "", "dim")))
+            return
+        stretches = timeline.stretches(room)
+
+
+def _print_operations(sums: list[OperationSum], console: Console, glyphs: Glyphs | None) -> None:
+    sheet = Sheet("OPERATION", width=console.width)
+    sheet.column("COUNT")
+    sheet.column("FAILED")
+    _add_percentiles(sheet, "MAX")
+    if glyphs is not None:
+        sheet.column("DURATIONS", rank=2, is_left=True)
+        sheet.column("SHARE OF TIME", rank=6, is_left=True)
+    for one in sums:
+        total = one.total
         what = Text.assemble((f"{shortened(total.kind, 30)} ", "dim"))
         what.append(shortened(total.name, 60), "bold")
-        durations = total.durations
-        figures = [durations.p50_s, durations.p90_s, durations.p99_s, durations.max_s]
-        figures = figures if is_wide else [figures[0], figures[3]]
-        failures = Text(f"{total.failures:,}", "red") if total.failures else Text("-", "dim")
-        times = [duration_text(figure) if durations.count else "-" for figure in figures]
-        table.add_row(what, f"{total.count:,}", failures, *times)
-    _print(table, console, len(totals), rows)
+        cells = [what, Text(f"{total.count:,}"), Text(f"{total.failures:,}", "red") if total.failures else _NONE]
+        cells += _percentiles(total.durations, total.durations.max_s)
+        if glyphs is not None:
+            cells += [_distribution(one.counts, glyphs), _share(one.time_ratio, glyphs)]
+        sheet.row(*cells)
+    sheet.print(console)
 
 
 _TOKEN_HEADS = dict(zip(TOKEN_KEYS, ("IN", "OUT", "CACHE READ", "CACHE WRITE", "REASONING"), strict=True))
 
 
-def _print_models(sums: Sums, console: Console, *, is_wide: bool) -> None:
+def _print_usage(sums: Sums, models: list[ModelSum], console: Console, glyphs: Glyphs | None) -> None:
     keys = [key for key in TOKEN_KEYS if sums.tokens.get(key) or key in TOKEN_KEYS[:2]]
-    keys = keys if is_wide else keys[:2]
-    has_sources = is_wide and sums.cost.usd is not None
-    table = _table("MODEL", *(_TOKEN_HEADS[key] for key in keys), "COST", *(["OF WHICH"] if has_sources else []))
-    for model, tokens, cost in sums.by_model():
-        figures = [amount_text(tokens[key]) if key in tokens else "-" for key in keys]
-        row: list[Text | str] = [Text(shortened(model, 60) or "(not named)", "bold" if model else "dim")]
-        row += [*figures, cost_text(cost)]
-        table.add_row(*row, *([Text(_sources_text(cost), "dim")] if has_sources else []))
-    _print(table, console, 0, None)
+    has_sources = sums.cost.usd is not None
+    has_shares = glyphs is not None and len(models) > 1
+    sheet = Sheet("MODEL", width=console.width)
+    for place, key in enumerate(keys):
+        sheet.column(_TOKEN_HEADS[key], rank=3 if place > 1 else 0)
+    sheet.column("COST")
+    if has_sources:
+        sheet.column("OF WHICH", rank=4, is_left=True)
+    if has_shares:
+        sheet.column("SHARE OF TOKENS", rank=2, is_left=True)
+        sheet.column("SHARE OF COST", rank=1, is_left=True)
+    for one in models:
+        cells = [_model_cell(one.model)]
+        cells += [Text(amount_text(one.tokens[key])) if key in one.tokens else _NONE for key in keys]
+        cells.append(Text(cost_text(one.cost)))
+        if has_sources:
+            cells.append(Text(_sources_text(one.cost), "dim"))
+        if glyphs is not None and has_shares:
+            cells += [_share(one.tokens_ratio, glyphs), _share(one.cost_ratio, glyphs)]
+        sheet.row(*cells)
+    sheet.print(console)
+
+
+def _print_latency(models: list[ModelSum], console: Console, glyphs: Glyphs | None) -> None:
+    has_ttft = any(one.ttft.count for one in models)
+    sheet = Sheet("MODEL", width=console.width)
+    sheet.column("CALLS")
+    _add_percentiles(sheet)
+    if has_ttft:
+        for percent, rank in ((50, 1), (90, 5), (99, 6)):
+            sheet.column(f"TTFT P{percent}", rank=rank)
+    sheet.column("TOKENS/S", rank=1)
+    if glyphs is not None:
+        sheet.column("LATENCY", rank=2, is_left=True)
+    for one in models:
+        cells = [_model_cell(one.model), Text(f"{one.calls:,}"), *_percentiles(one.latency)]
+        if has_ttft:
+            cells += _percentiles(one.ttft)
+        cells.append(_NONE if one.tokens_per_s is None else Text(f"{one.tokens_per_s:,.0f}"))
+        if glyphs is not None:
+            cells.append(_distribution(one.counts, glyphs))
+        sheet.row(*cells)
+    sheet.print(console)
+
+
+_NONE = Text("-", "dim")
+
+
+def _add_percentiles(sheet: Sheet, *more: str) -> None:
+    for head, rank in (("P50", 1), ("P90", 4), ("P99", 3), *((head, 1) for head in more)):
+        sheet.column(head, rank=rank)
+
+
+def _percentiles(durations: Durations, *more: float) -> list[Text]:
+    figures_s = (durations.p50_s, durations.p90_s, durations.p99_s, *more)
+    return [Text(duration_text(figure_s)) if durations.count else _NONE for figure_s in figures_s]
+
+
+def _distribution(counts: list[int], glyphs: Glyphs) -> Text:
+    return Text(sparkline(counts, glyphs), "cyan") if any(counts) else _NONE
+
+
+def _share(ratio: float | None, glyphs: Glyphs) -> Text:
+    return _NONE if ratio is None else Text(share(ratio, glyphs), "cyan")
+
+
+def _model_cell(model: str) -> Text:
+    return Text(shortened(model, 60), "bold") if model else Text("(not named)", "dim")
+
+
+def _explain_durations(axis: LogAxis, console: Console) -> None:
+    shortest, longest = duration_text(axis.bounds[0]), duration_text(axis.bounds[-1])
+    factor = axis.bounds[1] / axis.bounds[0]
+    console.print()
+    console.print(Text(f"distributions: {shortest} to {longest}, each cell ×{factor:.1f} the one before", "dim"))
 
 
 def _sources_text(cost: CostTotal) -> str:
@@ -237,17 +234,7 @@ def _sources_text(cost: CostTotal) -> str:
     return ", ".join(parts)
 
 
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column(first, no_wrap=True, overflow="ellipsis", min_width=20)
-    for name in others:
-        table.add_column(name, no_wrap=True, justify="left" if name == "OF WHICH" else "right")
-    return table
-
-
-def _print(table: Table, console: Console, total: int, rows: int | None) -> None:
-    console.print()
-    console.print(table)
+def _say_the_rest(console: Console, total: int, rows: int | None) -> None:
     if rows is not None and total > rows:
         console.print(Text(f"⋯ {total - rows:,} more; all with --full", "dim"))
 
