@@ -38,6 +38,9 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.events import Position as Position
     from sonde.events import PublishedEvent as PublishedEvent
     from sonde.events import RecordedEvent as RecordedEvent
+    from sonde.exporters.prometheus import MetricsServer as MetricsServer
+    from sonde.exporters.prometheus import metrics_app as metrics_app
+    from sonde.exporters.prometheus import render_prometheus as render_prometheus
     from sonde.hub import DEFAULT_BATCH_SIZE as DEFAULT_BATCH_SIZE
     from sonde.hub import DEFAULT_EVENT_QUEUE_SIZE as DEFAULT_EVENT_QUEUE_SIZE
     from sonde.hub import DEFAULT_FLUSH_INTERVAL_S as DEFAULT_FLUSH_INTERVAL_S
@@ -139,6 +142,7 @@ _HOMES = {
     "Metric": "metrics",
     "MetricType": "metrics",
     "MetricTypeError": "errors",
+    "MetricsServer": "exporters.prometheus",
     "MissingExtraError": "errors",
     "NoPrices": "instrument",
     "NoRedactor": "redaction",
@@ -181,6 +185,7 @@ _HOMES = {
     "gauge": "metrics",
     "histogram": "metrics",
     "inc_active_sessions": "metrics",
+    "metrics_app": "exporters.prometheus",
     "propagate": "context",
     "record": "recorder",
     "record_memory_stats": "metrics",
@@ -190,6 +195,7 @@ _HOMES = {
     "record_storage_operation": "metrics",
     "record_tool_call": "metrics",
     "record_tool_duration": "metrics",
+    "render_prometheus": "exporters.prometheus",
     "set_active_sessions": "metrics",
 }
 

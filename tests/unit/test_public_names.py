@@ -46,6 +46,7 @@ NAMES = [
     "Metric",
     "MetricType",
     "MetricTypeError",
+    "MetricsServer",
     "MissingExtraError",
     "NoPrices",
     "NoRedactor",
@@ -88,6 +89,7 @@ NAMES = [
     "gauge",
     "histogram",
     "inc_active_sessions",
+    "metrics_app",
     "propagate",
     "record",
     "record_memory_stats",
@@ -97,6 +99,7 @@ NAMES = [
     "record_storage_operation",
     "record_tool_call",
     "record_tool_duration",
+    "render_prometheus",
     "set_active_sessions",
 ]
 
@@ -136,6 +139,7 @@ def test_import_loads_next_to_nothing() -> None:
         "pyarrow",
         "genai_prices",
         "opentelemetry",
+        "prometheus_client",
     }
     assert not heavy & {name.partition(".")[0] for name in loaded}
 
@@ -147,7 +151,7 @@ def test_emitting_loads_no_asyncio() -> None:
         "with sonde.record(':memory:') as rec:\n"
         "    rec.emit('n')\n"
         "    with rec.tool('x'): pass\n"
-        "print([name for name in ('asyncio', 'click', 'rich', 'genai_prices') if name in sys.modules])\n"
+        "print([name for name in ('asyncio', 'click', 'rich', 'genai_prices', 'prometheus_client') if name in sys.modules])\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.strip() == "[]"
