@@ -151,7 +151,8 @@ def test_emitting_loads_no_asyncio() -> None:
         "with sonde.record(':memory:') as rec:\n"
         "    rec.emit('n')\n"
         "    with rec.tool('x'): pass\n"
-        "print([name for name in ('asyncio', 'click', 'rich', 'genai_prices', 'prometheus_client') if name in sys.modules])\n"
+        "heavy = ('asyncio', 'click', 'rich', 'genai_prices', 'prometheus_client')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.strip() == "[]"
