@@ -19,6 +19,7 @@ from sonde.vocabulary.usage import (
     add_tokens,
     cost_of,
     duration_of,
+    is_number,
     tokens_of,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "add_tokens",
     "cost_of",
     "duration_of",
+    "is_number",
     "name_of",
     "role_of",
     "tokens_of",

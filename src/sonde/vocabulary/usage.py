@@ -9,10 +9,13 @@ from typing import Any, Literal, NamedTuple
 TOKEN_KEYS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 """Disjoint: each token counts in one of them."""
 
+_NUMBERS = (int, float)
+
 CostSource = Literal["reported", "computed", "unknown"]
 
 _ALIASES = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 _COST_KEYS = ("cost_usd", "usd")
+_DURATION_KEYS = (("duration_s", 1), ("duration_ms", 1000))
 
 
 class Cost(NamedTuple):
@@ -36,9 +39,7 @@ def tokens_of(data: Mapping[str, Any]) -> dict[str, int]:
         value = data.get(key)
         if value is None and key in _ALIASES:
             value = data.get(_ALIASES[key])
-        if value is None or isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        if math.isfinite(value) and value >= 0:
+        if value is not None and is_number(value) and value >= 0:
             found[key] = int(value)
     return found
 
@@ -53,7 +54,7 @@ def cost_of(data: Mapping[str, Any]) -> Cost:
     """
     for key in _COST_KEYS:
         value = data.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if value is not None and is_number(value):
             source = data.get("cost_source")
             if source == "unknown":
                 return UNKNOWN_COST
@@ -67,11 +68,23 @@ def duration_of(data: Mapping[str, Any]) -> float | None:
     >>> duration_of({"duration_ms": 1500})
     1.5
     """
-    for key, per_s in (("duration_s", 1), ("duration_ms", 1000)):
+    for key, per_s in _DURATION_KEYS:
         value = data.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return value / per_s
+        if value is not None and is_number(value):
+            return float(value / per_s)
     return None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number; ``True`` and ``False`` are none.
+
+    >>> is_number(1), is_number(float("nan")), is_number(True), is_number("1")
+    (True, False, False, False)
+    """
+    kind = value.__class__  # these two are nearly all, and asking isinstance costs four times as much
+    if kind is float or kind is int:
+        return math.isfinite(value)
+    return isinstance(value, _NUMBERS) and kind is not bool and math.isfinite(value)
 
 
 def add_tokens(total: dict[str, int], more: Mapping[str, int]) -> None:
