@@ -36,7 +36,8 @@ DEFAULT_PERSIST_BATCH_SIZE = 100
 DEFAULT_PERSIST_FLUSH_INTERVAL_S = 0.5
 DEFAULT_STREAM = "default"
 
-_LARGEST_BATCH = 8192
+_LARGEST_BATCH = 16_384
+_GROWTH = 8
 _LARGEST_BATCH_BYTES = 8 * 1024 * 1024
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 5.0
@@ -152,8 +153,9 @@ class Persister:
                     self.failures.add("persist", f"cannot persist {size} events: {error!r}", error=error)
                 subscription.release(chunks)
                 self._tell_waiters()
-                # Behind: let the next batch be larger, since each transaction has its price. Level: back to the first.
-                self._limit = self._batch_size if subscription.is_idle else min(_LARGEST_BATCH, self._limit * 2)
+                # Behind: let the next batch be much larger, since each transaction has its price: beside a busy thread,
+                # some twenty hand-overs of the interpreter. Level: back to the first.
+                self._limit = self._batch_size if subscription.is_idle else min(_LARGEST_BATCH, self._limit * _GROWTH)
             if subscription.ended and subscription.is_idle:
                 self._ended = True
             self._tell_waiters()
