@@ -1,5 +1,6 @@
 """The persister: from the hub into a store, losing nothing silently."""
 
+from sonde.persister.announcement import OnCommit
 from sonde.persister.persister import (
     DEFAULT_PERSIST_BATCH_SIZE,
     DEFAULT_PERSIST_FLUSH_INTERVAL_S,
@@ -15,6 +16,7 @@ __all__ = [
     "DEFAULT_STREAM",
     "Complete",
     "FlushReport",
+    "OnCommit",
     "Persister",
     "Preparation",
 ]

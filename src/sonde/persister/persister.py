@@ -24,9 +24,11 @@ from sonde.errors import (
 )
 from sonde.events import Event, EventType, PublishedEvent
 from sonde.failures import FailureLog
-from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Bell, Chunk, Hub, Missed, Overflow, require_positive
+from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Chunk, Hub, Missed, Overflow, require_positive
 from sonde.hub.thread import LazyThread
 from sonde.metrics import Histogram
+from sonde.persister.announcement import Announcements, OnCommit
+from sonde.persister.bell import StartingBell
 from sonde.persister.preparation import Complete, Preparation
 from sonde.persister.report import FlushReport
 from sonde.redaction import Redactor
@@ -58,7 +60,8 @@ class Persister:
     ``"block"`` lets publishers wait (see :meth:`Hub.subscribe_recorder`).
 
     Before the write, data is sanitised and, with a ``redactor``, redacted. In a forked child the persister goes on by
-    itself, under the child's own writer.
+    itself, under the child's own writer. ``on_commit`` is told what the store took, each record once and in order, on
+    the persister's thread as soon as that is level; until then they may hold a quarter of ``max_pending_bytes`` more.
 
     Raises:
         ConfigError: a bound that is not positive.
@@ -86,6 +89,7 @@ class Persister:
         overflow: Overflow = "drop",
         redactor: Redactor | None = None,
         complete: Complete | None = None,
+        on_commit: OnCommit | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Subscribe to ``hub`` and declare its writer in ``store``; events published from now on are written."""
@@ -101,6 +105,7 @@ class Persister:
         self._clock = clock
         self.failures = FailureLog()
         self._preparation = Preparation(redactor, complete=complete, failures=self.failures)
+        self._on_commit = on_commit
         self._stopped: FlushReport | None = None
         self._subscription = hub.subscribe_recorder(max_pending_bytes=max_pending_bytes, overflow=overflow)
         self._begin()
@@ -117,12 +122,15 @@ class Persister:
         self._committed = 0
         self.commit_durations = Histogram("sonde_commit_duration_seconds", buckets=_COMMIT_BUCKETS)
         """How long the store took for each transaction that it did; empty again after a fork."""
+        self._announcements = Announcements(
+            self._on_commit, failures=self.failures, max_bytes=self._subscription.max_pending_bytes // 4
+        )
         self._given_up: dict[str, int] = {}
         self._error: str | None = None
         self._stop_at_s: float | None = None
         self._ended = False
         self._waiters: deque[tuple[int, Any]] = deque()
-        self._subscription.bell = _StartingBell(self._thread)
+        self._subscription.bell = StartingBell(self._thread)
 
     # -- the persister's thread ----------------------------------------------------------------------------------------
 
@@ -131,6 +139,7 @@ class Persister:
         while not self._ended:
             try:
                 self._take_turn()
+                self._announce()
             except Exception as error:  # noqa: BLE001  # a fault of ours, or no memory: this thread must not end
                 self.failures.add("turn", f"persister could not take a turn: {error!r}", error=error)
                 self._pause(_FIRST_RETRY_S)
@@ -153,12 +162,18 @@ class Persister:
                     self.failures.add("persist", f"cannot persist {size} events: {error!r}", error=error)
                 subscription.release(chunks)
                 self._tell_waiters()
+                if self._announcements.is_due(sum(chunk.estimated_bytes for chunk in chunks)):
+                    self._announcements.tell()
                 # Behind: let the next batch be much larger, since each transaction has its price: beside a busy thread,
                 # some twenty hand-overs of the interpreter. Level: back to the first.
                 self._limit = self._batch_size if subscription.is_idle else min(_LARGEST_BATCH, self._limit * _GROWTH)
             if subscription.ended and subscription.is_idle:
                 self._ended = True
             self._tell_waiters()
+
+    def _announce(self) -> None:
+        with self._turn_lock:
+            self._announcements.tell()
 
     def _persist(self, chunks: Sequence[Chunk]) -> None:
         if self._registered != self._hub.writer_id:  # in a forked child
@@ -206,9 +221,11 @@ class Persister:
                 self._store.append_batch(records)
                 self.commit_durations.observe(time.perf_counter() - began_s)
                 self._error = None
+                self._announcements.add(records)
                 return
             except _PASSING as error:
                 self._error = str(error)
+                self._announcements.tell()
                 self.failures.add("write", f"cannot write {len(records)} events, trying again: {error}", error=error)
                 if not self._pause(pause_s):
                     self._give_up(records, "not_written")
@@ -230,7 +247,9 @@ class Persister:
 
     def _write_stand_in(self, record: Record, error: Exception) -> None:
         try:
-            self._store.append_batch([self._preparation.unrecordable(record, error)])
+            stand_in = [self._preparation.unrecordable(record, error)]
+            self._store.append_batch(stand_in)
+            self._announcements.add(stand_in)
         except Exception as second:  # noqa: BLE001  # counted, and the next gap says so
             self.failures.add("stand-in", f"store refuses even a stand-in: {second!r}", error=second)
             self._give_up([record], "refused")
@@ -267,6 +286,13 @@ class Persister:
         self._subscription.settle(timeout_s)
         self._wait_for(self._subscription.accepted, deadline_s)
         return self.report()
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until ``on_commit`` was told of all that is committed by now, ``timeout_s`` seconds at most.
+
+        Whether it was. Takes no time unless the persister is behind.
+        """
+        return self._announcements.wait(timeout_s)
 
     def stop(self, timeout_s: float = 30.0) -> FlushReport:
         """Write what was published before the call, then end. Idempotent; bounded by ``timeout_s`` seconds.
@@ -306,6 +332,7 @@ class Persister:
                 self._subscription.bell.ring()
                 if self._thread.is_wanting:  # no thread to be had, as at interpreter shutdown: write here
                     self._take_turn()
+                    self._announce()
                     continue
                 step_s = _STEP_S if deadline_s is None else max(0.0, min(_STEP_S, deadline_s - time.monotonic()))
                 if not lock.acquire(timeout=step_s):
@@ -350,21 +377,6 @@ class Persister:
 
     def _after_fork_in_child(self) -> None:
         self._begin()
-
-
-class _StartingBell(Bell):
-    """A bell whose first ring starts the thread that it is to wake: here, and in each forked child that publishes."""
-
-    __slots__ = ("_thread",)
-
-    def __init__(self, thread: LazyThread) -> None:
-        super().__init__()
-        self._thread = thread
-
-    def ring(self) -> None:
-        if self._thread.is_wanting:
-            self._thread.start()
-        super().ring()
 
 
 _PERSISTERS: weakref.WeakSet[Persister] = weakref.WeakSet()

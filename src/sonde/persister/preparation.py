@@ -6,6 +6,9 @@ Priced, sanitised, redacted, encoded, in this order and in one place; then the s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
 
 from sonde.events import Event, PublishedEvent, decode_data, encode_data, sanitize
 from sonde.failures import FailureLog
@@ -27,15 +30,22 @@ class Preparation:
         self._redactor = redactor
         self._complete = complete
         self._failures = failures
+        self._changed: dict[int, dict[str, Any]] = {}  # data that differs from its event's, by the event's id()
 
     def records(self, events: Sequence[PublishedEvent], stream_of: Callable[[Event], str]) -> list[Record]:
-        """One record for each event, in order. Never raises for what an event holds."""
+        """One record for each event, in order. Never raises for what an event holds.
+
+        The event of a record has the very data that its JSON has, as long as the agent keeps to what it handed over.
+        """
         if self._complete is not None:
             events = [self._completed(event) for event in events]
         encoded = [self._encoded(event) for event in events]
         if self._redactor is not None:
             for suspect in self._suspects(self._redactor, encoded):
                 encoded[suspect] = self._redacted(self._redactor, events[suspect], encoded[suspect])
+        if self._changed:
+            changed, self._changed = self._changed, {}
+            events = [_with_data(event, changed.get(id(event))) for event in events]
         return [
             Record(stream_of(event), event.writer_id, event.seq, event, data_json)
             for event, data_json in zip(events, encoded, strict=True)
@@ -43,7 +53,7 @@ class Preparation:
 
     def unrecordable(self, record: Record, error: BaseException) -> Record:
         """A stand-in for a record that the store will not take: everything but its data."""
-        reason = f"not recordable: {type(error).__name__}"
+        data = {"$replaced": {"": f"not recordable: {type(error).__name__}"}}
         event = record.event
         stand_in = Event(
             str(event.type)[:1000],
@@ -51,10 +61,9 @@ class Preparation:
             event.session_id[:1000],
             event.plan_id[:1000],
             event.task_id[:1000],
+            data,
         )
-        return Record(
-            record.stream_id, record.writer_id, record.seq, stand_in, encode_data({"$replaced": {"": reason}})
-        )
+        return Record(record.stream_id, record.writer_id, record.seq, stand_in, encode_data(data))
 
     def _completed(self, event: PublishedEvent) -> PublishedEvent:
         try:
@@ -65,10 +74,15 @@ class Preparation:
 
     def _encoded(self, event: PublishedEvent) -> bytes:
         try:
-            return encode_data(sanitize(event.data))
+            data = sanitize(event.data)
+            data_json = encode_data(data)
         except Exception as error:  # noqa: BLE001  # the last net: the sanitiser should have caught it
             self._failures.add("sanitize", f"cannot sanitise a {event.type!r} event: {error!r}", error=error)
-            return encode_data({"$replaced": {"": f"not readable: {type(error).__name__}"}})
+            data = {"$replaced": {"": f"not readable: {type(error).__name__}"}}
+            data_json = encode_data(data)
+        if data is not event.data:
+            self._changed[id(event)] = data
+        return data_json
 
     def _suspects(self, redactor: Redactor, encoded: Sequence[bytes]) -> Sequence[int]:
         try:
@@ -81,7 +95,16 @@ class Preparation:
         try:
             data = decode_data(data_json)  # what would be written, and not what the agent may have made of it since
             redacted = redactor.redact(data)
-            return data_json if redacted is data else encode_data(redacted)
+            if redacted is data:
+                return data_json
+            data_json = encode_data(redacted)
         except Exception as error:  # noqa: BLE001  # what may be a secret is not written unredacted
             self._failures.add("redact", f"cannot redact a {event.type!r} event: {error!r}", error=error)
-            return encode_data({"$replaced": {"": f"withheld, redaction failed: {type(error).__name__}"}})
+            redacted = {"$replaced": {"": f"withheld, redaction failed: {type(error).__name__}"}}
+            data_json = encode_data(redacted)
+        self._changed[id(event)] = redacted
+        return data_json
+
+
+def _with_data(event: PublishedEvent, data: dict[str, Any] | None) -> PublishedEvent:
+    return event if data is None else msgspec.structs.replace(event, data=data)
