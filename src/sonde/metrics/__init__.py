@@ -10,6 +10,7 @@
 
 from sonde.metrics.codec import SeriesKey
 from sonde.metrics.counter import Counter
+from sonde.metrics.derived import DerivedMetrics
 from sonde.metrics.description import Description
 from sonde.metrics.family import Family
 from sonde.metrics.gauge import Gauge
@@ -58,6 +59,7 @@ __all__ = [
     "TOOL_DURATION_SECONDS",
     "Counter",
     "CounterReading",
+    "DerivedMetrics",
     "Description",
     "Family",
     "Gauge",

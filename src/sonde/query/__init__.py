@@ -1,5 +1,7 @@
 """Query: what happened, rebuilt from events. Reads any store that keeps the contract; writes nothing."""
 
+from sonde.query.derived import derive_metrics
+from sonde.query.metrics import read_metrics
 from sonde.query.operation import Operation
 from sonde.query.operations import OperationTree, OperationTreeBuilder
 from sonde.query.pulse import Pulse
@@ -25,9 +27,11 @@ __all__ = [
     "Status",
     "Totals",
     "cost_of",
+    "derive_metrics",
     "duration_of",
     "list_sessions",
     "load_session",
+    "read_metrics",
     "replay",
     "resolve_session",
     "session_from_events",
