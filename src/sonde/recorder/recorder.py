@@ -17,10 +17,12 @@ from sonde.events import Event
 from sonde.failures import LOGGER
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow
 from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices, price
-from sonde.metrics import DEFAULT_REGISTRY, Family
+from sonde.metrics import DEFAULT_REGISTRY, Family, Registry
 from sonde.persister import FlushReport, Persister
 from sonde.recorder.health import Health
 from sonde.recorder.location import default_db, default_session_id, inherited_scope, is_disabled
+from sonde.recorder.meter import Meter
+from sonde.recorder.metric_events import DEFAULT_METRICS_INTERVAL_S, MetricEvents
 from sonde.recorder.stats import RecorderStats
 from sonde.recorder.worker import close_in_workers
 from sonde.redaction import NoRedactor, Redactor, SecretRedactor
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 CLOSE_TIMEOUT_S = 30.0
 EXIT_TIMEOUT_S = 5.0
+_COUNTING_TIMEOUT_S = 2.0
 
 # Larger batches than a bare hub's: each wake-up of the hub's thread and the persister's takes the interpreter from the
 # agent. A single event still goes at once, and none waits longer than the flush interval.
@@ -74,6 +77,8 @@ class Recorder:
         prices: PriceTable | None = None,
         max_pending_bytes: int = DEFAULT_MAX_PENDING_BYTES,
         overflow: Overflow = "drop",
+        metrics: bool = True,
+        metrics_interval_s: float | None = DEFAULT_METRICS_INTERVAL_S,
         hub_config: HubConfig = RECORDER_HUB,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -87,7 +92,11 @@ class Recorder:
         self._report: FlushReport | None = None
         self._pid = os.getpid()
         self._metrics_servers: list[MetricsServer] = []
+        self._meter = Meter()
         self.hub = Hub(hub_config, session_id=self.session_id, clock=clock)
+        self._metric_events = MetricEvents(
+            self.hub.publish, session_id=self.session_id, interval_s=metrics_interval_s, clock=clock
+        )
         if self._is_disabled:
             self.store: EventStore = SQLiteStore(":memory:")
             self._operations: Operations | DisabledOperations = DisabledOperations()
@@ -104,6 +113,7 @@ class Recorder:
                     overflow=overflow,
                     redactor=SecretRedactor() if redactor is None else redactor,
                     complete=_Pricing(default_prices() if prices is None else prices),
+                    on_commit=self._meter.announced if metrics else None,
                     clock=clock,
                 )
             except BaseException:
@@ -125,6 +135,7 @@ class Recorder:
         self.current = self._operations.current
         if not self._is_disabled:
             self._open_session(tags)
+            self._metric_events.start()
             _OPEN.add(self)
             _WORKERS.arrange()
 
@@ -163,17 +174,43 @@ class Recorder:
             pending=report.pending + hub.queued,
             pending_bytes=self._persister.pending_bytes,
             dropped=report.dropped,
-            failures={**self.hub.failures.counts, **self._persister.failures.counts},
+            failures={
+                **self.hub.failures.counts,
+                **self._persister.failures.counts,
+                **self._metric_events.failures.counts,
+            },
             error=report.error,
         )
 
+    @property
+    def registry(self) -> Registry:
+        """The metrics that sonde derives from what is recorded here: calls, durations, tokens, cost, failures.
+
+        Of all events committed by now, so after :meth:`flush` of all that were published before; while the recorder is
+        behind it waits up to two seconds for the counting to be done. Each process counts what it committed: a forked
+        child begins with none. Empty with ``metrics=False`` and with ``SONDE_DISABLED``. What a program that is gone
+        had in it, :func:`sonde.query.derive_metrics` makes again from the store.
+
+        >>> with record(":memory:") as rec:
+        ...     with rec.tool("read_file", path="a.py"):
+        ...         pass
+        ...     _ = rec.flush()
+        ...     print(*rec.registry.counters())
+        tool_calls_total{tool_name=read_file} 1
+        """
+        if not self._is_disabled:
+            self._persister.settle(_COUNTING_TIMEOUT_S)
+        return self._meter.registry
+
     def families(self) -> list[Family]:
-        """The metrics of this program, in order of precedence: how sonde itself does, then the default registry.
+        """The metrics of this program, in order of precedence: of sonde itself, of :attr:`registry`, the default ones.
 
         What :meth:`serve_metrics` and :mod:`sonde.exporters.prometheus` show. Reads the store's size: not for signal
         handlers.
         """
-        return [] if self._is_disabled else [*self._health.families(), *DEFAULT_REGISTRY.families()]
+        if self._is_disabled:
+            return []
+        return [*self._health.families(), *self.registry.families(), *DEFAULT_REGISTRY.families()]
 
     def serve_metrics(self, port: int = 0, *, host: str = "127.0.0.1") -> MetricsServer:
         """Let Prometheus scrape the metrics of :meth:`families`, until the recorder is closed.
@@ -216,12 +253,13 @@ class Recorder:
         if self._report is not None:
             return self._report
         deadline_s = time.monotonic() + timeout_s
+        self._metric_events.close(timeout_s)
         if os.getpid() == self._pid:
             here = current_scope()
             self._own_session.__exit__(None if error is None else type(error), error, None)
             set_scope(here)
         self.hub.stop()
-        self.hub.wait(timeout_s)
+        self.hub.wait(max(0.0, deadline_s - time.monotonic()))
         self._report = self._persister.stop(max(0.0, deadline_s - time.monotonic()))
         _OPEN.discard(self)
         if self._owns_store:
@@ -266,6 +304,8 @@ def record(
     prices: PriceTable | None = None,
     max_pending_bytes: int = DEFAULT_MAX_PENDING_BYTES,
     overflow: Overflow = "drop",
+    metrics: bool = True,
+    metrics_interval_s: float | None = DEFAULT_METRICS_INTERVAL_S,
     hub_config: HubConfig = RECORDER_HUB,
 ) -> Recorder:
     """Begin to record this program: the one call that most programs need.
@@ -282,6 +322,9 @@ def record(
         prices: what tokens cost where nobody reports it. By default the table of ``genai-prices``, if installed.
         max_pending_bytes: how much may wait in memory while the disk does not take it.
         overflow: past that, ``"drop"`` counts and records a gap; ``"block"`` lets threads wait up to a second.
+        metrics: ``False`` derives none from what is recorded: :attr:`Recorder.registry` stays empty.
+        metrics_interval_s: how often what changed in the default metrics registry is recorded as ``sonde.metrics``
+            events. It also is at the end; with ``None`` or 0 only then.
         hub_config: bounds of live delivery.
 
     With ``SONDE_DISABLED=1`` in the environment nothing is opened, and all that the recorder offers does nothing.
@@ -303,6 +346,8 @@ def record(
         prices=prices,
         max_pending_bytes=max_pending_bytes,
         overflow=overflow,
+        metrics=metrics,
+        metrics_interval_s=metrics_interval_s,
         hub_config=hub_config,
     )
 

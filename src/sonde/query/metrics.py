@@ -1,0 +1,65 @@
+"""The program's own metrics, put together from the ``sonde.metrics`` events of one session or of many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sonde.errors import EventDecodeError
+from sonde.events import Event, EventType, PublishedEvent
+from sonde.failures import LOGGER
+from sonde.metrics import RegistrySnapshot
+
+
+def read_metrics(events: Iterable[Event]) -> RegistrySnapshot:
+    """What counters and histograms counted in these events' sessions, and what gauges held last.
+
+    Of each writer (a recorder in a process; a forked child is another) the last event with a series has all that the
+    writer counted; writers are added up. Two recorders that were open at once in one process have both written all that
+    went on meanwhile: sum up the sessions of one of them.
+
+    Events of other types are passed over, so a whole stream will do; ``store.read_by_type(stream, EventType.METRICS)``
+    is quicker. What cannot be read, and a name that has another type than in an earlier writer, is left out and logged.
+    Raises nothing for what events hold. For :meth:`~sonde.metrics.Registry.from_snapshot` to show, or for
+    ``get(name, labels)``.
+
+    >>> import sonde
+    >>> calls = sonde.counter("example_calls_total")
+    >>> store = sonde.SQLiteStore(":memory:")
+    >>> with sonde.record(store=store, session_id="s"):
+    ...     calls.inc(3)
+    >>> read_metrics(store.read("s")).get("example_calls_total")
+    CounterReading(total=3)
+    """
+    writers: dict[tuple[str, str], RegistrySnapshot] = {}
+    unreadable: list[EventDecodeError] = []
+    for event in events:
+        if event.type != EventType.METRICS.value:
+            continue
+        writer = (event.writer_id if isinstance(event, PublishedEvent) else "", event.session_id)
+        known = writers.get(writer, RegistrySnapshot())
+        try:
+            found = RegistrySnapshot.from_data(event.data)
+        except EventDecodeError as error:
+            unreadable.append(error)
+            continue
+        writers[writer] = RegistrySnapshot(
+            max(known.time_ns, found.time_ns),
+            {**known.series, **found.series},
+            {**known.descriptions, **found.descriptions},
+        )
+    if unreadable:
+        LOGGER.warning("left out %d unreadable events with metrics; the last: %s", len(unreadable), unreadable[-1])
+    total = RegistrySnapshot()
+    for snapshot in writers.values():
+        total = total.merged(_of_the_types_in(total, snapshot))
+    return total
+
+
+def _of_the_types_in(total: RegistrySnapshot, snapshot: RegistrySnapshot) -> RegistrySnapshot:
+    present, theirs = total.types(), snapshot.types()
+    others = {name for name, type_ in theirs.items() if present.get(name, type_) is not type_}
+    if not others:
+        return snapshot
+    for name in sorted(others):
+        LOGGER.warning("left out metric %s of one writer: a %s, and a %s before", name, theirs[name], present[name])
+    return snapshot.only([key for key in snapshot.series if key.name not in others])
