@@ -214,11 +214,11 @@ class _Exchange(BaseHTTPRequestHandler):
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-        )[0]
-        listener = socket.create_server((address[0], port), family=family)
-    except (OSError, OverflowError, TypeError, ValueError) as error:
+        if not 0 <= port <= 65_535:
+            raise ValueError("no port number")
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server((str(address[0]), port), family=family)
+    except (OSError, TypeError, ValueError) as error:  # a host of impossible characters is a ValueError
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
             f"cannot serve metrics on {host!r}, port {port!r}: {reason}; expected an address of this machine and a "
