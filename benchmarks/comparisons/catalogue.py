@@ -13,6 +13,7 @@ MODULES: Mapping[str, str] = {
     "threads": "emitting",
     "delivery": "delivery",
     "asyncio": "delivery",
+    "pieces of delivery": "pieces",
     "durable": "durable",
     "beside a busy thread": "busy",
     "latency": "latency",

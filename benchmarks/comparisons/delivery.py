@@ -35,8 +35,8 @@ ASYNCIO = Bench(
     reference="bare loop, 1",
 )
 
-_EMIT = f"emit(kind, {PAYLOADS['4 keys']})"
-_BUILD = f"event = PublishedEvent(kind, time_ns(), 'bench', '', '', {PAYLOADS['4 keys']}, '', '', '', 'writer', seq())"
+EMIT = f"emit(kind, {PAYLOADS['4 keys']})"
+BUILD = f"event = PublishedEvent(kind, time_ns(), 'bench', '', '', {PAYLOADS['4 keys']}, '', '', '', 'writer', seq())"
 
 
 def _rate(
@@ -68,7 +68,7 @@ def _bare(subscribers: int, *, kept: bool = False) -> Candidate:
         appends = {f"append_{number}": queue.append for number, queue in enumerate(queues)}
         names = {"PublishedEvent": PublishedEvent, "time_ns": time.time_ns, "seq": count(1).__next__}
         loop = compile_loop(
-            "\n".join([_BUILD, *(f"{name}(event)" for name in appends)]), {**names, **appends, "kind": EVENT_TYPE}
+            "\n".join([BUILD, *(f"{name}(event)" for name in appends)]), {**names, **appends, "kind": EVENT_TYPE}
         )
 
         def clear() -> None:
@@ -113,7 +113,7 @@ def _delivered(subscribers: int) -> Candidate:
             for reader in readers:
                 stack.callback(reader.thread.join)
             stack.callback(hub.close)
-            loop = compile_loop(_EMIT, {"emit": hub.emit, "kind": EVENT_TYPE})
+            loop = compile_loop(EMIT, {"emit": hub.emit, "kind": EVENT_TYPE})
 
             def burst() -> None:
                 loop(0, BURST)
@@ -145,7 +145,7 @@ async def _take_each(subscription: Subscription) -> None:
 def _awaited(take: Callable[[Subscription], Awaitable[None]]) -> Candidate:
     def measure(load: Load) -> Mapping[str, float]:
         with Hub(RECORDER_HUB, session_id="bench") as hub, hub.subscribe(queue_size=QUEUE_SIZE) as subscription:
-            loop = compile_loop(_EMIT, {"emit": hub.emit, "kind": EVENT_TYPE})
+            loop = compile_loop(EMIT, {"emit": hub.emit, "kind": EVENT_TYPE})
 
             def publish() -> None:
                 loop(0, BURST)
