@@ -33,6 +33,7 @@ COMMANDS = {
     "tail": "tail",
     "replay": "replay",
     "stats": "stats",
+    "metrics": "metrics",
     "export": "export",
     "import": "importing",
     "backup": "backup",

@@ -115,3 +115,15 @@ class LogAxis:
         # Rounding may put the ends of the axis beside the values they are made of, so they bound nothing here.
         inner = (bisect_left(ordered, bound * _ABOVE) for bound in self.bounds[1:-1])
         return [above - below for below, above in pairwise((0, *inner, len(ordered)))]
+
+    def weighed(self, values: Iterable[tuple[float, int]]) -> list[int]:
+        """The same of values, in any order, with how often each is there; what lies beside the axis is at its end.
+
+        >>> LogAxis(1.0, 100.0, cells=2).weighed([(2.0, 5), (0.0, 1), (50.0, 2), (1000.0, 1)])
+        [6, 3]
+        """
+        inner = [bound * _ABOVE for bound in self.bounds[1:-1]]
+        counts = [0] * (len(inner) + 1)
+        for value, number in values:
+            counts[bisect_left(inner, value)] += number
+        return counts

@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.text import Text
 
 _GAP = 2
-_FIRST_CELLS = 24
 
 
 class Sheet:
@@ -21,9 +20,10 @@ class Sheet:
     ['TOOL       COUNT   P50', 'read_file     12  3 ms']
     """
 
-    def __init__(self, first: str, *, width: int) -> None:
-        """At most ``width`` cells wide."""
+    def __init__(self, first: str, *, width: int, first_cells: int = 24) -> None:
+        """At most ``width`` cells wide; columns go before the first one has fewer than ``first_cells``."""
         self._width = width
+        self._first_cells = first_cells
         self._heads = [first]
         self._ranks = [0]
         self._is_left = [True]
@@ -41,10 +41,7 @@ class Sheet:
 
     def lines(self) -> list[Text]:
         """The heads, then the rows."""
-        widths = [
-            max(cell_len(head), *(cell_len(row[place].plain) for row in self._rows), 0)
-            for place, head in enumerate(self._heads)
-        ]
+        widths = self._widths()
         shown = self._shown(widths)
         others = sum(widths[place] + _GAP for place in shown[1:])
         widths[0] = max(1, min(widths[0], self._width - others))
@@ -62,11 +59,21 @@ class Sheet:
             lines.append(line)
         return lines
 
+    def shows(self, head: str) -> bool:
+        """Whether there is room for the column of that head."""
+        return any(self._heads[place] == head for place in self._shown(self._widths()))
+
+    def _widths(self) -> list[int]:
+        return [
+            max(cell_len(head), *(cell_len(row[place].plain) for row in self._rows), 0)
+            for place, head in enumerate(self._heads)
+        ]
+
     def _shown(self, widths: list[int]) -> list[int]:
         """The columns that there is room for."""
         shown = list(range(len(widths)))
         while True:
-            needed = min(widths[0], _FIRST_CELLS) + sum(widths[place] + _GAP for place in shown[1:])
+            needed = min(widths[0], self._first_cells) + sum(widths[place] + _GAP for place in shown[1:])
             least = max(shown, key=lambda place: (self._ranks[place], place))
             if needed <= self._width or not self._ranks[least]:
                 return shown

@@ -88,14 +88,15 @@ def print_sums(sums: Sums, console: Console, *, rows: int | None, glyphs: Glyphs
     if glyphs is not None:
         _print_timeline(sums.timeline, console, glyphs)
     operations, models = sums.by_operation(), sums.by_model()
+    has_distributions = False
     if operations:
-        _print_operations(operations[:rows], console, glyphs)
+        has_distributions = _print_operations(operations[:rows], console, glyphs)
         _say_the_rest(console, len(operations), rows)
     if models:
         _print_usage(sums, models, console, glyphs)
     if any(one.latency.count or one.ttft.count for one in models):
-        _print_latency(models, console, glyphs)
-    if glyphs is not None and any(one.total.durations.count for one in operations):
+        has_distributions = _print_latency(models, console, glyphs) or has_distributions
+    if has_distributions and any(one.total.durations.count for one in operations):
         _explain_durations(sums.axis(), console)
     if sums.types:
         sheet = Sheet("EVENT", width=console.width)
@@ -121,7 +122,8 @@ def _print_timeline(timeline: Timeline, console: Console, glyphs: Glyphs) -> Non
         stretches = timeline.stretches(room)
 
 
-def _print_operations(sums: list[OperationSum], console: Console, glyphs: Glyphs | None) -> None:
+def _print_operations(sums: list[OperationSum], console: Console, glyphs: Glyphs | None) -> bool:
+    """Print them; whether their distributions had room."""
     sheet = Sheet("OPERATION", width=console.width)
     sheet.column("COUNT")
     sheet.column("FAILED")
@@ -139,6 +141,7 @@ def _print_operations(sums: list[OperationSum], console: Console, glyphs: Glyphs
             cells += [_distribution(one.counts, glyphs), _share(one.time_ratio, glyphs)]
         sheet.row(*cells)
     sheet.print(console)
+    return sheet.shows("DURATIONS")
 
 
 _TOKEN_HEADS = dict(zip(TOKEN_KEYS, ("IN", "OUT", "CACHE READ", "CACHE WRITE", "REASONING"), strict=True))
@@ -169,7 +172,8 @@ def _print_usage(sums: Sums, models: list[ModelSum], console: Console, glyphs: G
     sheet.print(console)
 
 
-def _print_latency(models: list[ModelSum], console: Console, glyphs: Glyphs | None) -> None:
+def _print_latency(models: list[ModelSum], console: Console, glyphs: Glyphs | None) -> bool:
+    """Print them; whether their distributions had room."""
     has_ttft = any(one.ttft.count for one in models)
     sheet = Sheet("MODEL", width=console.width)
     sheet.column("CALLS")
@@ -189,6 +193,7 @@ def _print_latency(models: list[ModelSum], console: Console, glyphs: Glyphs | No
             cells.append(_distribution(one.counts, glyphs))
         sheet.row(*cells)
     sheet.print(console)
+    return sheet.shows("LATENCY")
 
 
 _NONE = Text("-", "dim")
