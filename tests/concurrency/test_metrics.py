@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from sonde.metrics import Counter, Gauge, Histogram, Registry
+from sonde.metrics import Counter, Gauge, Histogram, HistogramSnapshot, Registry, Window
 
 THREADS = 8
 
@@ -73,6 +73,24 @@ def test_threads_lose_no_update() -> None:
 def test_threads_lose_no_update_in_a_million() -> None:
     """The same with a million updates of each kind and thread."""
     hammer(1_000_000)
+
+
+def test_threads_lose_no_update_in_eight_million() -> None:
+    """Eight threads that count and observe a million times each leave the exact figures."""
+    counter, histogram = Counter("x"), Histogram("x", buckets=[0.5])
+    times = 1_000_000
+
+    def work(_: int) -> None:
+        inc, observe = counter.inc, histogram.observe
+        for _ in range(times):
+            inc()
+            observe(1.0)
+
+    run_threads(work)
+    total = THREADS * times
+    assert counter.get() == histogram.count == histogram.sum == total
+    assert histogram.buckets() == {0.5: 0, math.inf: total}
+    assert histogram.snapshot().sketch.count == total
 
 
 @pytest.mark.usefixtures("_stormy")
@@ -190,6 +208,93 @@ def test_a_signal_handler_may_update_what_it_interrupts(times: int) -> None:
     assert counter.get() == 2 * total
     assert gauge.get() == histogram.count == histogram.sum == total
     assert registry.counter("calls", {"n": "1"}).get() == total
+
+
+class Gadgets:
+    """One of each, updated alike and read in every way."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.counter = self.registry.counter("calls_total")
+        self.gauge = self.registry.gauge("level")
+        self.histogram = self.registry.histogram("x_seconds", buckets=[1])
+        self.window = Window(self.histogram, seconds=0.01)
+
+    def update(self) -> None:
+        self.counter.inc()
+        self.gauge.set(7.0)
+        self.histogram.observe(1.0)
+
+    def read(self) -> None:
+        """What is read is of one moment, whatever interrupts it."""
+        now = self.histogram.snapshot()
+        assert now.count == now.sum == now.sketch.count == now.buckets()[1.0] == now.buckets()[math.inf]
+        assert self.histogram.percentile(0.5) in (0.0, 1.0)
+        assert self.window.read().percentile(0.99) in (0.0, 1.0)
+        assert self.gauge.get() in (0.0, 7.0)
+        observed = self.registry.snapshot().get("x_seconds")
+        assert isinstance(observed, HistogramSnapshot)
+        assert observed.count == observed.sum >= now.count
+
+
+@pytest.mark.parametrize("times", [300, pytest.param(5_000, marks=pytest.mark.long)])
+def test_a_signal_handler_may_read_what_it_interrupts(times: int) -> None:
+    """At 1 kHz, in the middle of updates and of reads: nothing deadlocks, and each figure is of one moment."""
+    gadgets = Gadgets()
+    strikes = calls = 0
+
+    def handle(_: int, __: FrameType | None) -> None:
+        nonlocal strikes
+        strikes += 1
+        gadgets.update()
+        gadgets.read()
+
+    found = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        while strikes < times:
+            for _ in range(100):
+                gadgets.update()
+            gadgets.read()
+            calls += 100
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, found)
+    assert gadgets.counter.get() == gadgets.histogram.count == gadgets.histogram.sum == calls + strikes
+    assert gadgets.gauge.get() == 7.0
+
+
+@pytest.mark.parametrize("times", [1_000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_an_interrupt_in_the_middle_loses_nothing(times: int) -> None:
+    """Ctrl-C anywhere in an update or a read leaves it done or not done, never half, and all goes on as before."""
+    gadgets = Gadgets()
+    begun = done = 0
+
+    def handler() -> None:
+        raise StruckError
+
+    def work() -> None:
+        nonlocal begun, done
+        begun += 1
+        gadgets.update()
+        done += 1
+        if done % 20 == 0:
+            gadgets.read()
+
+    gc.disable()  # hypothesis' callback would swallow the exception
+    try:
+        strike(handler, work, times)
+    finally:
+        gc.enable()
+    assert done < begun
+    for total in (gadgets.counter.get(), gadgets.histogram.count):
+        assert done <= total <= begun
+    gadgets.read()
+    before = gadgets.histogram.count, gadgets.counter.get()
+    for _ in range(1_500):
+        gadgets.update()
+    assert (gadgets.histogram.count, gadgets.counter.get()) == (before[0] + 1_500, before[1] + 1_500)
+    assert len(gadgets.histogram._journal.entries) <= 513
 
 
 def test_an_exception_in_the_middle_of_folding_loses_nothing() -> None:
