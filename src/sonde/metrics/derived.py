@@ -70,7 +70,9 @@ class DerivedMetrics:
         self._others = Calls(ToolCall)  # operations of other kinds that failed, by span and kind
         self._takers: dict[str, Callable[[Event], None] | None] = {}
         self._sessions: dict[OpenSession, str] = {}
-        self._count = Sinks(registry).count
+        self._sinks = {fact: Sinks(registry, fact) for fact in Fact}
+        self._tool_calls = self._sinks[Fact.TOOL_CALL]
+        self._tool_durations = self._sinks[Fact.TOOL_DURATION]
 
     def add_all(self, events: Iterable[Event]) -> None:
         """Take events, in the order of their commit."""
@@ -134,13 +136,17 @@ class DerivedMetrics:
             tool = tool or call.name
         tool = tool[:_MAX_LABEL] or UNKNOWN
         if call is None or not call.is_counted:
-            self._count(_TOOL_CALL, (tool,), 1)
+            for count in self._tool_calls[tool,]:
+                count(1)
         if call is None or not call.is_timed:
-            duration_s = duration_of(data)
-            if duration_s is None and call is not None:
-                duration_s = _between(call, event)
+            duration_s = data.get("duration_s")
+            if duration_s.__class__ is not float:
+                duration_s = duration_of(data)
+                if duration_s is None and call is not None:
+                    duration_s = _between(call, event)
             if duration_s is not None:
-                self._count(_TOOL_DURATION, (tool, _error_of(event) if is_failure else ""), duration_s)
+                for observe in self._tool_durations[tool, _error_of(event) if is_failure else ""]:
+                    observe(duration_s)
                 if call is not None:
                     call.is_timed = True
         if call is not None:
@@ -217,6 +223,10 @@ class DerivedMetrics:
             call.failed = True
             self._count(Fact.FAILURE, (kind[:_MAX_LABEL], _error_of(event)), 1)
 
+    def _count(self, fact: Fact, terms: tuple[str, ...], value: float) -> None:
+        for count in self._sinks[fact][terms]:
+            count(value)
+
     def _count_tokens(self, model: str, excess: dict[str, int]) -> None:
         for kind, number in excess.items():
             self._count(Fact.MODEL_TOKENS, (model, kind.removesuffix("_tokens")), number)
@@ -249,7 +259,6 @@ class DerivedMetrics:
 
 
 _INCREMENTS = frozenset({EventType.TOKEN_USAGE_UPDATED.value, EventType.COST_UPDATED.value})
-_TOOL_CALL, _TOOL_DURATION = Fact.TOOL_CALL, Fact.TOOL_DURATION  # a look-up in an enum costs more
 
 
 def _error_of(event: Event) -> str:

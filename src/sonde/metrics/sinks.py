@@ -11,51 +11,47 @@ from sonde.metrics.metric import FAILURES, MetricType
 from sonde.metrics.registry import Registry
 from sonde.metrics.rules import RULES, TERMS, Fact, Rule
 
-MAX_SINKS = 10_000
-"""Combinations of a fact and its terms whose series are kept at hand; the registry finds the others each time."""
+MAX_SINKS = 5_000
+"""Combinations of terms of a fact whose series are kept at hand; the registry finds the others each time."""
 
-_Sink = Callable[[float], None]
+Sink = Callable[[float], None]
 
 
-class Sinks:
-    """Counts facts in a registry: each by all of its rules. For one thread at a time.
+class Sinks(dict[tuple[str, ...], tuple[Sink, ...]]):
+    """What counts one fact in a registry, by the fact's terms: one sink for each of its rules.
 
-    >>> sinks = Sinks(Registry())
-    >>> sinks.count(Fact.FAILURE, ("tool", "TimeoutError"), 1)
-    >>> print(*sinks.registry.counters())
+    Terms are those of the table ``TERMS``; an empty one is left open. A dictionary, since looking one up is most of the
+    cost. For one thread at a time. Never raises: where the user has a metric of a rule's name, of another type, theirs stays, and that is logged.
+
+    >>> failures = Sinks(Registry(), Fact.FAILURE)
+    >>> for count in failures["tool", "TimeoutError"]:
+    ...     count(1)
+    >>> print(*failures.registry.counters())
     operation_failures_total{error_type=TimeoutError,kind=tool} 1
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, fact: Fact) -> None:
+        super().__init__()
         self.registry = registry
-        self._sinks: dict[tuple[Fact, tuple[str, ...]], list[_Sink]] = {}
+        self._fact = fact
+        self._rules = [rule for rule in RULES if rule.fact is fact]
 
-    def count(self, fact: Fact, terms: tuple[str, ...], value: float) -> None:
-        """Add ``value``, or observe it; ``terms`` are those of the table ``TERMS``, and an empty one is left open.
-
-        Never raises: where the user has a metric of a rule's name, of another type, theirs stays, and that is logged.
-        """
-        sinks = self._sinks.get((fact, terms))
-        if sinks is None:
-            sinks = self._open(fact, terms)
-        for take in sinks:
-            take(value)
-
-    def _open(self, fact: Fact, terms: tuple[str, ...]) -> list[_Sink]:
-        said = dict(zip(TERMS[fact], terms, strict=True))
-        sinks: list[_Sink] = []
+    def __missing__(self, terms: tuple[str, ...]) -> tuple[Sink, ...]:
+        said = dict(zip(TERMS[self._fact], terms, strict=True))
+        found: list[Sink] = []
         is_overflow = False
-        for rule in _RULES_OF[fact]:
+        for rule in self._rules:
             labels = {label: said[term] for label, term in rule.labels if said[term]}
             try:
                 series = self._series(rule, labels)
             except (ConfigError, MetricTypeError) as error:
                 FAILURES.add(f"derived {rule.name}", f"cannot derive metric {rule.name} from events: {error}")
                 continue
-            sinks.append(series.observe if rule.type is MetricType.HISTOGRAM else series.inc)
+            found.append(series.observe if rule.type is MetricType.HISTOGRAM else series.inc)
             is_overflow = is_overflow or series.labels == OVERFLOW_LABELS
-        if not is_overflow and len(self._sinks) < MAX_SINKS:  # the registry counts each time that it has no room
-            self._sinks[fact, terms] = sinks
+        sinks = tuple(found)
+        if not is_overflow and len(self) < MAX_SINKS:  # the registry counts each time that it has no room
+            self[terms] = sinks
         return sinks
 
     def _series(self, rule: Rule, labels: dict[str, str]) -> Any:
@@ -64,9 +60,5 @@ class Sinks:
             registry.describe(rule.name, rule.help, rule.unit)
         if rule.type is MetricType.HISTOGRAM:
             return registry.histogram(rule.name, labels, rule.buckets)
-        return (
-            registry.gauge(rule.name, labels) if rule.type is MetricType.GAUGE else registry.counter(rule.name, labels)
-        )
-
-
-_RULES_OF = {fact: tuple(rule for rule in RULES if rule.fact is fact) for fact in Fact}
+        make = registry.gauge if rule.type is MetricType.GAUGE else registry.counter
+        return make(rule.name, labels)
