@@ -34,10 +34,11 @@ def print_families(families: Sequence[Family], console: Console, *, glyphs: Glyp
     if numbers:
         sheet = Sheet("METRIC", width=console.width, first_cells=_FIRST_CELLS)
         sheet.column("VALUE")
-        if glyphs is not None:
+        shares = glyphs if any(map(_has_shares, numbers)) else None
+        if shares is not None:
             sheet.column("SHARE", rank=1, is_left=True)
         for family in numbers:
-            _add_numbers(sheet, family, glyphs, full=full)
+            _add_numbers(sheet, family, shares, full=full)
         sheet.print(console)
     histograms = [family for family in families if family.type is MetricType.HISTOGRAM]
     if histograms:
@@ -58,14 +59,17 @@ def _add_numbers(sheet: Sheet, family: Family, glyphs: Glyphs | None, *, full: b
     text_of = _wording(family)
     rows = _rows(family)
     total = sum(row.size for row in rows)
-    # Of one series there is no share, and the levels of gauges add up to nothing.
-    has_shares = family.type is MetricType.COUNTER and len(rows) > 1 and total > 0
-    plots = 0 if glyphs is None else 1
-    for name, row in _named(family, rows, figures=1 + plots, sheet=sheet, full=full):
+    has_shares = _has_shares(family)
+    for name, row in _named(family, rows, figures=1 + (glyphs is not None), sheet=sheet, full=full):
         cells = [Text(text_of(row.size))]
         if glyphs is not None:
-            cells.append(Text(share(row.size / total, glyphs), "cyan") if has_shares else _BLANK)
+            cells.append(Text(share(row.size / total, glyphs), "cyan") if has_shares and total else _BLANK)
         sheet.row(name, *cells)
+
+
+def _has_shares(family: Family) -> bool:
+    """Of one series there are none, and the levels of gauges add up to nothing."""
+    return family.type is MetricType.COUNTER and len(family.series) > 1
 
 
 def _add_histograms(sheet: Sheet, family: Family, glyphs: Glyphs | None, *, full: bool) -> None:
