@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -48,7 +48,11 @@ class Health:
     ledgers may by a hair while events flow: Prometheus would take that for a restart, and the whole count for new.
     """
 
-    def __init__(self, hub: Hub, persister: Persister, store: EventStore) -> None:
+    def __init__(
+        self, hub: Hub, persister: Persister, store: EventStore, *, failures: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """``failures`` gives what went wrong in the background of all parts, by kind."""
+        self._failures = failures
         self._hub = hub
         self._persister = persister
         self._store = store
@@ -66,6 +70,7 @@ class Health:
         # The persister before the hub: so what is committed has been published, on one page.
         self._add_recording(registry)
         self._add_hub(registry, self._hub.stats())
+        self._count_each(registry, "sonde_failures_total", "kind", self._failures())
         self._add_store(registry)
         commits = self._persister.commit_durations
         return [*registry.families(), Family(commits.name, MetricType.HISTOGRAM, _COMMITS, [commits])]
@@ -95,10 +100,6 @@ class Health:
             )
         registry.gauge("sonde_subscriptions").set(hub.subscriber_count)
         registry.gauge("sonde_queued_events").set(hub.queued)
-        failures = dict(hub.failures)
-        for kind, number in self._persister.failures.counts.items():
-            failures[kind] = failures.get(kind, 0) + number
-        self._count_each(registry, "sonde_failures_total", "kind", failures)
 
     def _add_store(self, registry: Registry) -> None:
         try:

@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -120,7 +121,7 @@ class Recorder:
                 if self._owns_store:
                     self.store.close()
                 raise
-            self._health = Health(self.hub, self._persister, self.store)
+            self._health = Health(self.hub, self._persister, self.store, failures=self._failures)
             self._operations = Operations(
                 self.hub.publish, session_id=self.session_id, capture=capture or ContentCapture(), clock=clock
             )
@@ -174,13 +175,16 @@ class Recorder:
             pending=report.pending + hub.queued,
             pending_bytes=self._persister.pending_bytes,
             dropped=report.dropped,
-            failures={
-                **self.hub.failures.counts,
-                **self._persister.failures.counts,
-                **self._metric_events.failures.counts,
-            },
+            failures=self._failures(),
             error=report.error,
         )
+
+    def _failures(self) -> dict[str, int]:
+        total: Counter[str] = Counter()
+        logs = (self.hub.failures, self._persister.failures, self._metric_events.failures)
+        for log in (*logs, *(server.failures for server in self._metrics_servers)):
+            total.update(log.counts)
+        return dict(total)
 
     @property
     def registry(self) -> Registry:

@@ -61,8 +61,8 @@ class Page:
                 elif first.series[:1] != family.series[:1]:  # metrics compare by identity: the same family, given twice
                     _LEFT_OUT.add(
                         f"{family.type} {family.name}, {first.type} {first.name}",
-                        f"metrics page leaves out a {family.type} {family.name!r}: it clashes with the {first.type} "
-                        f"{first.name!r}, which takes precedence; rename it",
+                        f"metrics page leaves out a {family.type} {family.name!r}: its name belongs to a {first.type} "
+                        f"{first.name!r}, which takes precedence, and they are not added up; rename it",
                     )
 
 

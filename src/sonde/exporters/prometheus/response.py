@@ -42,7 +42,7 @@ def render_prometheus(
 
     Counters end in ``_total`` in both formats, also those named without it. A histogram's figures are all of one
     moment. Of families that claim the same name, the first is shown, and the others are left out and logged once. What
-    is past the largest float is shown as that. Some 5 µs a line; does not block otherwise.
+    is past the largest float is shown as that. Some 10 µs a line; does not block otherwise.
 
     Args:
         sources: a registry, a recorder, or several of them in order of precedence.

@@ -178,8 +178,8 @@ def test_the_first_of_two_sources_wins(shown: Shown, caplog: pytest.LogCaptureFi
         assert shown([first, second]) == {("precedence_total", (("tool", "a"),)): 2, ("own", ()): 1}
         shown([first, second])
     assert [record.message for record in caplog.records] == [
-        "metrics page leaves out a counter 'precedence_total': it clashes with the counter 'precedence_total', which "
-        "takes precedence; rename it"
+        "metrics page leaves out a counter 'precedence_total': its name belongs to a counter 'precedence_total', which "
+        "takes precedence, and they are not added up; rename it"
     ]
 
 
