@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from sonde.errors import ConfigError, MissingExtraError
 from sonde.exporters.prometheus import IdleMetricsServer, MetricsServer
-from sonde.exporters.prometheus.server import MAX_CONNECTIONS
+from sonde.exporters.prometheus.server import CLIENT_TIMEOUT_S, MAX_CONNECTIONS, _Exchange
 from sonde.metrics import Family, Registry
 
 PROMETHEUS_2 = (
@@ -167,7 +167,9 @@ def test_closing_gives_the_port_back(server: MetricsServer) -> None:
 
 def test_stuck_clients_keep_nobody_out(server: MetricsServer) -> None:
     """Clients that send half a request hold a thread each; past the bound the oldest are cut off, and others served."""
-    stuck = [socket.create_connection((server.host, server.port), timeout=20) for _ in range(MAX_CONNECTIONS + 3)]
+    # A client that waits for less time than one may be silent.
+    patience_s = CLIENT_TIMEOUT_S / 2
+    stuck = [socket.create_connection((server.host, server.port), patience_s) for _ in range(MAX_CONNECTIONS + 3)]
     for client in stuck:
         client.sendall(b"GET /metrics HT")
     assert get(server)[0] == 200
@@ -180,6 +182,15 @@ def test_stuck_clients_keep_nobody_out(server: MetricsServer) -> None:
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
+
+
+def test_a_silent_client_is_cut_off_after_a_while(server: MetricsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread ends although nobody else comes."""
+    monkeypatch.setattr(_Exchange, "timeout", 0.05)
+    with socket.create_connection((server.host, server.port), CLIENT_TIMEOUT_S / 2) as client:
+        client.sendall(b"GET /metrics HT")
+        assert client.recv(1) == b""
+    assert server.failures.counts == {}
 
 
 def test_a_client_that_goes_away_is_no_failure(server: MetricsServer) -> None:
