@@ -21,7 +21,8 @@ class Sinks(dict[tuple[str, ...], tuple[Sink, ...]]):
     """What counts one fact in a registry, by the fact's terms: one sink for each of its rules.
 
     Terms are those of the table ``TERMS``; an empty one is left open. A dictionary, since looking one up is most of the
-    cost. For one thread at a time. Never raises: where the user has a metric of a rule's name, of another type, theirs stays, and that is logged.
+    cost. For one thread at a time. Never raises: where the user has a metric of a rule's name, of another type, theirs
+    stays, and that is logged.
 
     >>> failures = Sinks(Registry(), Fact.FAILURE)
     >>> for count in failures["tool", "TimeoutError"]:

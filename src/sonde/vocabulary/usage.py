@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -10,6 +10,7 @@ TOKEN_KEYS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write
 """Disjoint: each token counts in one of them."""
 
 _NUMBERS = (int, float)
+_LARGEST = sys.float_info.max
 
 CostSource = Literal["reported", "computed", "unknown"]
 
@@ -76,15 +77,15 @@ def duration_of(data: Mapping[str, Any]) -> float | None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; ``True`` and ``False`` are none.
+    """Whether a value is a finite number that a float can hold; ``True`` and ``False`` are none.
 
     >>> is_number(1), is_number(float("nan")), is_number(True), is_number("1")
     (True, False, False, False)
     """
     kind = value.__class__  # these two are nearly all, and asking isinstance costs four times as much
-    if kind is float or kind is int:
-        return math.isfinite(value)
-    return isinstance(value, _NUMBERS) and kind is not bool and math.isfinite(value)
+    if kind is float or kind is int or (isinstance(value, _NUMBERS) and kind is not bool):
+        return bool(-_LARGEST <= value <= _LARGEST)  # false for NaN; no conversion that an integer may be too large for
+    return False
 
 
 def add_tokens(total: dict[str, int], more: Mapping[str, int]) -> None:
