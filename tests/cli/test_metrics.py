@@ -36,8 +36,8 @@ def own(recorded: Path, sample: Any) -> Path:
     """The session ``fix-42`` with metrics of its own, one of them named as a derived one."""
     registry = Registry()
     registry.describe("patch_bytes", "Sizes of patches.", "bytes")
-    registry.counter("patches_total", {"kind": "fix"}).inc(3)
-    registry.counter("patches_total", {"kind": "new"}).inc(1)
+    registry.counter("patches_total", {"kind": "fix", "repo": "r"}).inc(3)
+    registry.counter("patches_total", {"kind": "new", "repo": "r"}).inc(1)
     registry.gauge("queue_length").set(2.5)
     registry.counter("tool_calls_total", {"tool_name": "by hand"}).inc(99)
     for size in range(1, 101):
@@ -83,7 +83,7 @@ def test_derived_metrics(recorded: Path, sonde: Any) -> None:
 def test_own_metrics(own: Path, sonde: Any) -> None:
     """What the program counted by hand comes back from the events that the recorder made of it."""
     ran = sonde("metrics", "fix-42", "--json")
-    assert series(ran, "patches_total", origin="own", kind="fix")["value"] == 3
+    assert series(ran, "patches_total", origin="own", kind="fix", repo="r")["value"] == 3
     assert series(ran, "queue_length", origin="own")["value"] == 2.5
     size = series(ran, "patch_bytes", origin="own")
     assert (size["help"], size["unit"], size["count"]) == ("Sizes of patches.", "bytes", 100)
@@ -126,7 +126,7 @@ def test_tables_for_a_person(own: Path, sonde: Any) -> None:
     assert lines[0].startswith("derived from events · ")
     assert lines.index("the program's own · 4 metrics, 5 series") > 10
     assert ["model_requests_total", "model=gpt-5", "1"] in [line.split() for line in lines]
-    start = lines.index("patches_total")
+    start = lines.index("patches_total  repo=r")
     assert lines[start + 1].split() == ["kind=fix", "3", "######..", "75", "%"]
     assert lines[start + 2].split() == ["kind=new", "1", "##......", "25", "%"]
     (size,) = [line for line in lines if line.startswith("patch_bytes")]
@@ -174,18 +174,18 @@ def test_labels_cannot_steer_the_terminal(db: Path, sonde: Any, sample: Any) -> 
 @pytest.mark.parametrize(
     ("option", "parse"), [("--prometheus", text_families), ("--openmetrics", openmetrics_families)]
 )
-def test_a_page(own: Path, sonde: Any, option: str, parse: Any) -> None:
+def test_a_page(own: Path, sonde: Any, caplog: pytest.LogCaptureFixture, option: str, parse: Any) -> None:
     """Parsers read the page; derived and own metrics are on it, and of a name that both have the derived one."""
     ran = sonde("metrics", option)
     assert ran.code == 0
     samples = [sample for family in parse(ran.out) for sample in family.samples]
     found = {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
-    assert found["patches_total", (("kind", "fix"),)] == 3
+    assert found["patches_total", (("kind", "fix"), ("repo", "r"))] == 3
     assert found["tool_calls_total", (("tool_name", "read_file"),)] == 1
     assert ("tool_calls_total", (("tool_name", "by hand"),)) not in found
     assert found["patch_bytes_bucket", (("le", "+Inf"),)] == 100
     note = "(left out, since there are derived metrics of that name: the program's own tool_calls_total)\n"
-    assert ran.err == note
+    assert (ran.err, caplog.messages) == (note, [])  # said once
     assert (ran.out.endswith("# EOF\n")) == (option == "--openmetrics")
 
 
@@ -233,6 +233,7 @@ def test_without_the_extra(own: Path, sonde: Any, monkeypatch: pytest.MonkeyPatc
     ran = sonde("metrics", "--prometheus")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.endswith("pip install 'sonde[prometheus]'\n")
+    assert sonde("metrics", "--openmetrics", "--db", "/nonexistent/runs.db").code == 2  # told before a store is read
     assert sonde("metrics").code == sonde("metrics", "--json").code == 0
 
 
