@@ -242,26 +242,30 @@ def test_a_signal_handler_may_read_what_it_interrupts(times: int) -> None:
     """At 1 kHz, in the middle of updates and of reads: nothing deadlocks, and each figure is of one moment."""
     gadgets = Gadgets()
     strikes = calls = 0
+    seen = 0
 
     def handle(_: int, __: FrameType | None) -> None:
         nonlocal strikes
         strikes += 1
-        for _ in range(100):  # enough to fold now and then what the interrupted code is about to read
-            gadgets.update()
         gadgets.read()
+        for _ in range(600):  # enough to fold what the interrupted code is about to read
+            gadgets.update()
 
     found = signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     try:
         while strikes < times:
-            for _ in range(100):
-                gadgets.update()
-            gadgets.read()
-            calls += 100
+            gadgets.update()
+            calls += 1
+            now = gadgets.histogram.snapshot()
+            assert now.count == now.sum >= seen
+            seen = now.count
+            if calls % 50 == 0:
+                gadgets.read()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, found)
-    assert gadgets.counter.get() == gadgets.histogram.count == gadgets.histogram.sum == calls + 100 * strikes
+    assert gadgets.counter.get() == gadgets.histogram.count == gadgets.histogram.sum == calls + 600 * strikes
     assert gadgets.gauge.get() == 7.0
 
 
