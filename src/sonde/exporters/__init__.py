@@ -1,7 +1,7 @@
-"""Exporters: events out into files that other tools read.
+"""Exporters: events out into files that other tools read, and metrics (:mod:`sonde.exporters.prometheus`).
 
-Each format is a module with one function: ``write(events, out, *, overwrite, redactor, progress) -> int``. Like every
-door, they redact: with :class:`~sonde.redaction.SecretRedactor`, unless another redactor is given, such as
+Each format of events is a module with one function: ``write(events, out, *, overwrite, redactor, progress) -> int``.
+Like every door, they redact: with :class:`~sonde.redaction.SecretRedactor`, unless another redactor is given, such as
 :class:`~sonde.redaction.NoRedactor`.
 """
 
