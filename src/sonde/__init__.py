@@ -70,6 +70,7 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.metrics import Counter as Counter
     from sonde.metrics import Gauge as Gauge
     from sonde.metrics import Histogram as Histogram
+    from sonde.metrics import MemoryStats as MemoryStats
     from sonde.metrics import Metric as Metric
     from sonde.metrics import MetricType as MetricType
     from sonde.metrics import Registry as Registry
@@ -77,6 +78,7 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.metrics import counter as counter
     from sonde.metrics import dec_active_sessions as dec_active_sessions
     from sonde.metrics import gauge as gauge
+    from sonde.metrics import get_memory_stats as get_memory_stats
     from sonde.metrics import histogram as histogram
     from sonde.metrics import inc_active_sessions as inc_active_sessions
     from sonde.metrics import record_memory_stats as record_memory_stats
@@ -139,6 +141,7 @@ _HOMES = {
     "MODEL_LATENCY_SECONDS": "metrics",
     "MODEL_REQUESTS_TOTAL": "metrics",
     "ManualClock": "clock",
+    "MemoryStats": "metrics",
     "Metric": "metrics",
     "MetricType": "metrics",
     "MetricTypeError": "errors",
@@ -183,6 +186,7 @@ _HOMES = {
     "current_scope": "context",
     "dec_active_sessions": "metrics",
     "gauge": "metrics",
+    "get_memory_stats": "metrics",
     "histogram": "metrics",
     "inc_active_sessions": "metrics",
     "metrics_app": "exporters.prometheus",

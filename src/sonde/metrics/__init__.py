@@ -16,6 +16,8 @@ from sonde.metrics.family import Family
 from sonde.metrics.gauge import Gauge
 from sonde.metrics.histogram import DEFAULT_HISTOGRAM_BUCKETS, Histogram, HistogramSnapshot
 from sonde.metrics.labels import Labels
+from sonde.metrics.memory import Footprint, GcStats, MachineMemory, MemoryStats, get_memory_stats
+from sonde.metrics.memory_cgroup import CgroupMemory
 from sonde.metrics.metric import Metric, MetricType
 from sonde.metrics.names import (
     ACTIVE_SESSIONS,
@@ -57,16 +59,21 @@ __all__ = [
     "STORAGE_OPERATIONS_TOTAL",
     "TOOL_CALLS_TOTAL",
     "TOOL_DURATION_SECONDS",
+    "CgroupMemory",
     "Counter",
     "CounterReading",
     "DerivedMetrics",
     "Description",
     "Family",
+    "Footprint",
     "Gauge",
     "GaugeReading",
+    "GcStats",
     "Histogram",
     "HistogramSnapshot",
     "Labels",
+    "MachineMemory",
+    "MemoryStats",
     "Metric",
     "MetricType",
     "Reading",
@@ -80,6 +87,7 @@ __all__ = [
     "counter",
     "dec_active_sessions",
     "gauge",
+    "get_memory_stats",
     "histogram",
     "inc_active_sessions",
     "record_memory_stats",
