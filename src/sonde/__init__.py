@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.errors import EventError as EventError
     from sonde.errors import MetricTypeError as MetricTypeError
     from sonde.errors import MissingExtraError as MissingExtraError
+    from sonde.errors import ProfileError as ProfileError
     from sonde.errors import SessionNotFoundError as SessionNotFoundError
     from sonde.errors import SondeError as SondeError
     from sonde.errors import StoreClosedError as StoreClosedError
@@ -93,6 +94,7 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.persister import DEFAULT_PERSIST_FLUSH_INTERVAL_S as DEFAULT_PERSIST_FLUSH_INTERVAL_S
     from sonde.persister import FlushReport as FlushReport
     from sonde.persister import Persister as Persister
+    from sonde.profiling import Profile as Profile
     from sonde.recorder import Recorder as Recorder
     from sonde.recorder import RecorderStats as RecorderStats
     from sonde.recorder import record as record
@@ -153,6 +155,8 @@ _HOMES = {
     "Persister": "persister",
     "Position": "events",
     "PriceTable": "instrument",
+    "Profile": "profiling",
+    "ProfileError": "errors",
     "PublishedEvent": "events",
     "Record": "store",
     "RecordedEvent": "events",
@@ -204,7 +208,19 @@ _HOMES = {
 }
 
 _ROOMS = frozenset(
-    {"context", "errors", "events", "exporters", "hub", "metrics", "query", "receivers", "redaction", "store"}
+    {
+        "context",
+        "errors",
+        "events",
+        "exporters",
+        "hub",
+        "metrics",
+        "profiling",
+        "query",
+        "receivers",
+        "redaction",
+        "store",
+    }
 )
 
 __all__ = [*_HOMES]  # noqa: PLE0604  # the table is the list

@@ -10,6 +10,7 @@
     ├── SessionNotFoundError                a session that the store does not hold
     ├── MissingExtraError                   an optional package is not installed
     ├── MetricTypeError (TypeError)         one name for metrics of two types
+    ├── ProfileError                        a profile cannot be taken, written or read
     └── StoreError
         ├── StoreNotFoundError              no such file
         ├── StoreFormatError                a file that is not sonde's
@@ -57,6 +58,10 @@ class MissingExtraError(SondeError):
 
 class MetricTypeError(SondeError, TypeError):
     """A metric was asked for by a name that belongs to a metric of another type."""
+
+
+class ProfileError(SondeError):
+    """A profile cannot be started, taken, written or read."""
 
 
 class StoreError(SondeError):

@@ -55,6 +55,8 @@ NAMES = [
     "Persister",
     "Position",
     "PriceTable",
+    "Profile",
+    "ProfileError",
     "PublishedEvent",
     "Record",
     "RecordedEvent",
