@@ -48,7 +48,7 @@ def command(
     as_json: bool,
     db: str | None,
 ) -> None:
-    """Show the metrics of one session or of all, also of those whose process is long gone.
+    """Show the metrics of a session or of all, also of one that was killed.
 
     SESSION is an id, the beginning of one, or "last". Derived metrics (calls, durations, tokens, cost, failures) are
     made of the recorded events, as a live recorder makes them. The program's own (sonde.counter(...) and the like) are
@@ -64,7 +64,8 @@ def command(
       sonde metrics fix-42 --json | jq 'select(.name == "model_latency_seconds") | .p99'
       sonde metrics --prometheus > /var/lib/node_exporter/textfile/agents.prom
     """
-    formats = [name for name, is_wanted in _formats(prometheus, openmetrics, as_json) if is_wanted]
+    options = {"--prometheus": prometheus, "--openmetrics": openmetrics, "--json": as_json}
+    formats = [name for name, is_given in options.items() if is_given]
     if len(formats) > 1:
         raise click.UsageError(f"{' and '.join(formats)} contradict each other; give one of them.")
     if session is not None and named is not None:
@@ -88,10 +89,6 @@ def command(
         note("(no metrics: nothing of what was recorded is a call, a duration or a metric of the program's own)")
 
 
-def _formats(prometheus: bool, openmetrics: bool, as_json: bool) -> Iterable[tuple[str, bool]]:  # noqa: FBT001
-    return ("--prometheus", prometheus), ("--openmetrics", openmetrics), ("--json", as_json)
-
-
 class _Watched:
     """A store that says how far the reading of its events is."""
 
@@ -102,11 +99,13 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def read(self, stream_id: str) -> Iterator[RecordedEvent]:
-        return self._watched(self._store.read(stream_id))
+    def read(self, stream_id: str, from_version: int = 0, *, limit: int | None = None) -> Iterator[RecordedEvent]:
+        return self._watched(self._store.read(stream_id, from_version, limit=limit))
 
-    def read_all(self, after: Position | None = None) -> Iterator[RecordedEvent]:
-        return self._watched(self._store.read_all(after))
+    def read_all(
+        self, after: Position | None = None, *, types: Iterable[str] | None = None, limit: int | None = None
+    ) -> Iterator[RecordedEvent]:
+        return self._watched(self._store.read_all(after, types=types, limit=limit))
 
     def _watched(self, events: Iterator[RecordedEvent]) -> Iterator[RecordedEvent]:
         for number, event in enumerate(events):

@@ -74,12 +74,12 @@ def bar(ratio: float, glyphs: Glyphs, *, cells: int = _BAR_CELLS) -> str:
 def share(ratio: float | None, glyphs: Glyphs) -> str:
     """A bar with its figure; ``-`` where the ratio is unknown.
 
-    >>> share(0.31, ASCII), share(0.001, ASCII), share(0.0, ASCII), share(None, ASCII)
-    ('##......  31 %', '#.......  <1 %', '........   0 %', '-')
+    >>> share(0.31, ASCII), share(0.001, ASCII), share(0.0, ASCII), share(20.0, ASCII), share(None, ASCII)
+    ('##......  31 %', '#.......  <1 %', '........   0 %', '######## >999 %', '-')
     """
     if ratio is None:
         return "-"
-    percent = "<1" if 0 < ratio < 0.005 else f"{ratio * 100:.0f}"
+    percent = "<1" if 0 < ratio < 0.005 else f"{ratio * 100:.0f}" if ratio < 9.995 else ">999"
     return f"{bar(ratio, glyphs)} {percent:>3} %"
 
 
