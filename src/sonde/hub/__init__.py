@@ -14,6 +14,7 @@ from sonde.hub.hub import Hub
 from sonde.hub.recording import DEFAULT_MAX_PENDING_BYTES, Chunk, Missed, Overflow, RecorderSubscription
 from sonde.hub.stats import HubStats, SubscriptionStats
 from sonde.hub.subscription import Subscription
+from sonde.hub.ticker import Ticker
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
@@ -32,5 +33,6 @@ __all__ = [
     "RecorderSubscription",
     "Subscription",
     "SubscriptionStats",
+    "Ticker",
     "require_positive",
 ]
