@@ -29,6 +29,14 @@ class Meter:
         """Take records that the store took. Their events hold the very data that is stored."""
         self._derived.add_all([record.event for record in records])
 
+    def close(self) -> None:
+        """Count the sessions no more that nothing ended: nothing will, once the recorder is closed. Idempotent.
+
+        Not while records may still be announced.
+        """
+        for session in self._derived.open_sessions:
+            self._derived.close_session(session)
+
 
 _METERS: weakref.WeakSet[Meter] = weakref.WeakSet()
 

@@ -203,7 +203,9 @@ class Recorder:
         tool_calls_total{tool_name=read_file} 1
         """
         if not self._is_disabled:
-            self._persister.settle(_COUNTING_TIMEOUT_S)
+            is_settled = self._persister.settle(_COUNTING_TIMEOUT_S)
+            if is_settled and self._report is not None and not self._report.pending:
+                self._meter.close()
         return self._meter.registry
 
     def families(self) -> list[Family]:
