@@ -54,7 +54,9 @@ FORKING = """
 import os, sys, sonde
 rec = sonde.record(sys.argv[1], session_id="s", metrics_interval_s=0.02)
 pages = sonde.counter("pages_total")
+parents = rec.hub.subscribe(types=["sonde.metrics"])
 pages.inc(1000)
+assert parents.get(timeout_s=30) and rec.flush()  # so that the forks find the writer at rest
 children = []
 for n in range(3):
     pid = os.fork()
@@ -105,6 +107,7 @@ if __name__ == "__main__":
     context = multiprocessing.get_context("fork")
     rec = sonde.record(sys.argv[1], session_id="s")
     sonde.counter("pages_total").inc(100)
+    assert rec.flush()  # so that the forks find the writer at rest
     workers = [context.Process(target=work, args=(number,)) for number in (1, 2)]
     for worker in workers:
         worker.start()
