@@ -95,6 +95,8 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.persister import FlushReport as FlushReport
     from sonde.persister import Persister as Persister
     from sonde.profiling import Profile as Profile
+    from sonde.profiling import ProfileConfig as ProfileConfig
+    from sonde.profiling import ProfileRecorder as ProfileRecorder
     from sonde.recorder import Recorder as Recorder
     from sonde.recorder import RecorderStats as RecorderStats
     from sonde.recorder import record as record
@@ -156,7 +158,9 @@ _HOMES = {
     "Position": "events",
     "PriceTable": "instrument",
     "Profile": "profiling",
+    "ProfileConfig": "profiling",
     "ProfileError": "errors",
+    "ProfileRecorder": "profiling",
     "PublishedEvent": "events",
     "Record": "store",
     "RecordedEvent": "events",

@@ -9,4 +9,6 @@ from sonde.profiling.profile import Profile as Profile
 from sonde.profiling.profile import Sample as Sample
 from sonde.profiling.profile import ValueType as ValueType
 from sonde.profiling.profile import labels_of as labels_of
+from sonde.profiling.recorder import ProfileConfig as ProfileConfig
+from sonde.profiling.recorder import ProfileRecorder as ProfileRecorder
 from sonde.profiling.speedscope import to_speedscope as to_speedscope
