@@ -43,6 +43,17 @@ from sonde.metrics.predefined import (
 )
 from sonde.metrics.reading import CounterReading, GaugeReading, Reading
 from sonde.metrics.registry import DEFAULT_REGISTRY, Registry, counter, gauge, histogram
+from sonde.metrics.rules import (
+    GENAI_CONVENTIONS,
+    MODEL_COST_USD_TOTAL,
+    MODEL_TOKENS_TOTAL,
+    MODEL_UNKNOWN_COST_CALLS,
+    OPERATION_FAILURES_TOTAL,
+    RULES,
+    RULES_VERSION,
+    Fact,
+    Rule,
+)
 from sonde.metrics.sketch import Sketch
 from sonde.metrics.snapshot import RegistrySnapshot
 from sonde.metrics.timer import Timer
@@ -52,9 +63,16 @@ __all__ = [
     "ACTIVE_SESSIONS",
     "DEFAULT_HISTOGRAM_BUCKETS",
     "DEFAULT_REGISTRY",
+    "GENAI_CONVENTIONS",
     "MEMORY_USAGE_BYTES",
+    "MODEL_COST_USD_TOTAL",
     "MODEL_LATENCY_SECONDS",
     "MODEL_REQUESTS_TOTAL",
+    "MODEL_TOKENS_TOTAL",
+    "MODEL_UNKNOWN_COST_CALLS",
+    "OPERATION_FAILURES_TOTAL",
+    "RULES",
+    "RULES_VERSION",
     "STORAGE_ERRORS_TOTAL",
     "STORAGE_OPERATIONS_TOTAL",
     "TOOL_CALLS_TOTAL",
@@ -64,6 +82,7 @@ __all__ = [
     "CounterReading",
     "DerivedMetrics",
     "Description",
+    "Fact",
     "Family",
     "Footprint",
     "Gauge",
@@ -79,6 +98,7 @@ __all__ = [
     "Reading",
     "Registry",
     "RegistrySnapshot",
+    "Rule",
     "SeriesKey",
     "Sketch",
     "Timer",

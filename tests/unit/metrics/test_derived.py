@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from sonde.events import Event
 from sonde.metrics import Counter, DerivedMetrics, Gauge, MetricType, Registry
 from sonde.metrics.call import REMEMBERED_CALLS
-from sonde.metrics.rules import GENAI_DURATION_BUCKETS, GENAI_TOKEN_BUCKETS, RULES, TERMS, Fact
+from sonde.metrics.rules import GENAI_DURATION_BUCKETS, GENAI_TOKEN_BUCKETS, RULES, RULES_VERSION, TERMS, Fact
 
 SPAN = "a" * 16
 S = 10**9
@@ -283,3 +284,14 @@ def test_families_are_described() -> None:
         "model_tokens_total": "tokens",
         "model_cost_usd_total": "usd",
     }
+
+
+def test_every_rule_is_documented() -> None:
+    """The page on metrics has each derived metric with its labels, its name in the conventions, and the version."""
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+    for rule in RULES:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{rule.name}` |")]
+        for label, _ in rule.labels:
+            assert f"`{label}`" in row or "the same" in row or "the first three" in row, (rule.name, label)
+        assert f"`{rule.convention}`" in row or not rule.convention
+    assert f"now {RULES_VERSION})" in page
