@@ -9,6 +9,7 @@ from _thread import get_ident
 from collections.abc import Sequence, Sized
 
 from sonde.hub.recording import DEFAULT_MAX_PENDING_BYTES, RecorderSubscription
+from sonde.hub.witness import Witness
 from sonde.tally import Tally
 
 CLOSED = "closed"
@@ -21,6 +22,10 @@ _BLOCK_STEP_S = 0.002
 # What an event in the inbox is taken to weigh until the recorder knows better.
 _FIRST_EVENT_BYTES = 1024
 _SMALLEST_LIMIT = 1024
+
+# With a witness publishers come by when the inbox has doubled, at first after so many events, at last each so many.
+_FIRST_STEP = 8
+_LARGEST_STEP = 1024
 
 _OPEN, _SHUT = 0, 1
 
@@ -38,16 +43,19 @@ class Admission:
         "_is_closed",
         "_recorders",
         "_refusals",
+        "_witness",
         "attention",
         "gate",
         "hub_ident",
         "limit",
         "refuse_invalid",
+        "wanted",
     )
 
-    def __init__(self, inbox: Sized) -> None:
+    def __init__(self, inbox: Sized, witness: Witness | None = None) -> None:
         """Guard ``inbox``, open."""
         self._inbox = inbox
+        self._witness = witness
         self._refusals = {reason: Tally() for reason in (CLOSED, OVERLOADED, INVALID)}
         self.refuse_invalid = self._refusals[INVALID].increment
         """Count an event that could not be made. A C function: it works when this module's globals are gone."""
@@ -58,12 +66,46 @@ class Admission:
         """Events that may wait in the inbox."""
         self.gate = _OPEN
         """Whether a publisher has to ask :meth:`admit`."""
-        self.attention = 1
+        self.wanted = 1
         """The inbox's length at which a publisher wakes the hub's thread."""
+        self.attention = 1
+        """The inbox's length at which a publisher comes by: that one, or less if a witness is to be told."""
         self.hub_ident = 0
         """The hub's thread. A finalizer that publishes there waits for nobody."""
 
     # -- for publishers: no lock, no exception -------------------------------------------------------------------------
+
+    def attend(self) -> bool:
+        """A publisher comes by: whether the hub's thread is to be woken.
+
+        Told once, the thread may still need milliseconds to get the interpreter and need not be told again. It asks for
+        attention before it goes to sleep, and then looks at the inbox once more.
+        """
+        length = len(self._inbox)
+        is_wanted = length >= self.wanted
+        if is_wanted:
+            self.wanted = self.limit
+        self._expect(length)
+        return is_wanted
+
+    def ask(self, wanted: int) -> None:
+        """The hub's thread wants to be woken when the inbox is so long."""
+        self.wanted = wanted
+        self._expect(len(self._inbox))
+
+    def _expect(self, length: int) -> None:
+        """Set ``attention``, where the inbox is of this length."""
+        witness = self._witness
+        if witness is None:
+            self.attention = self.wanted
+            return
+        attention = min(self.wanted, length + min(max(length, _FIRST_STEP), _LARGEST_STEP))
+        if attention > self.attention:  # told before it is so: what the witness knows is never too little
+            witness.waiting(attention)
+            self.attention = attention
+        else:
+            self.attention = attention
+            witness.waiting(max(attention, self.attention, length + 1))  # a publisher may just have raised it
 
     def look(self) -> None:
         """Shut the gate if the inbox holds too much."""

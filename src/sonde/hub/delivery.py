@@ -19,6 +19,7 @@ from sonde.hub.config import HubConfig
 from sonde.hub.recording import RecorderSubscription
 from sonde.hub.subscription import RATE_LIMITED, Subscription
 from sonde.hub.thread import LazyThread
+from sonde.hub.witness import Witness
 
 FAILED = "failed"
 
@@ -61,6 +62,7 @@ class Delivery:
         session_id: str,
         clock: Clock,
         failures: FailureLog,
+        witness: Witness | None = None,
     ) -> None:
         """Deliver what comes into ``inbox``; no thread is started yet."""
         self.live: tuple[Subscription, ...] = ()
@@ -72,6 +74,7 @@ class Delivery:
         """Whether the last event is delivered, and all subscriptions have ended."""
         self._inbox = inbox
         self._admission = admission
+        self._witness = witness
         self._config = config
         self._session_id = session_id
         self._failures = failures
@@ -121,12 +124,13 @@ class Delivery:
         if self.is_finished:
             return
         # After work: gather a batch for one interval. After nothing: sleep until the next event.
-        admission.attention = wanted = min(config.batch_size, admission.limit) if found else 1
+        wanted = min(config.batch_size, admission.limit) if found else 1
+        admission.ask(wanted)
         self._bell.sleep(
             config.flush_interval_s if found else _IDLE_CHECK_S,
             lambda: len(inbox) >= wanted or self._flush_requests or self.is_closing,
         )
-        admission.attention = admission.limit
+        admission.ask(admission.limit)
 
     def _take_turn(self) -> int:
         """Deliver all that was published before the call; says how many.
@@ -173,6 +177,8 @@ class Delivery:
     def _claim(self, size: int) -> list[PublishedEvent]:
         self._claiming = True
         try:
+            if self._witness is not None:
+                self._witness.claimed(self._claimed + size)
             self._claimed += size
             return list(starmap(self._inbox.popleft, repeat((), size)))
         finally:

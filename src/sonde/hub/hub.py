@@ -17,10 +17,11 @@ from sonde.failures import FailureLog
 from sonde.hub.admission import CLOSED, INVALID, OVERLOADED, Admission
 from sonde.hub.config import HubConfig, require_positive
 from sonde.hub.conformity import OUR_ERRORS, plain_event, plain_mapping, plain_text
-from sonde.hub.delivery import FAILED, Delivery
+from sonde.hub.delivery import FAILED, Delivery, Progress
 from sonde.hub.recording import DEFAULT_MAX_PENDING_BYTES, Overflow, RecorderSubscription
 from sonde.hub.stats import HubStats
 from sonde.hub.subscription import Subscription
+from sonde.hub.witness import Witness
 
 CLOSE_TIMEOUT_S = 30.0
 
@@ -45,11 +46,19 @@ class Hub:
     'hello'
     """
 
-    def __init__(self, config: HubConfig | None = None, *, session_id: str = "", clock: Clock = SYSTEM_CLOCK) -> None:
-        """Make a hub; no thread is started yet."""
+    def __init__(
+        self,
+        config: HubConfig | None = None,
+        *,
+        session_id: str = "",
+        clock: Clock = SYSTEM_CLOCK,
+        witness: Witness | None = None,
+    ) -> None:
+        """Make a hub; no thread is started yet. A ``witness`` is told how far publishing has come."""
         self.config = config or HubConfig()
         self.session_id = plain_text(session_id)
         self._clock = clock
+        self._witness = witness
         self._time_ns = clock.time_ns
         self._names = count(1)
         self._closed = False
@@ -63,8 +72,8 @@ class Hub:
         self.failures = FailureLog()
         """What went wrong in the background."""
         self._next_seq = count(1).__next__
-        self._inbox: deque[PublishedEvent] = deque()
-        self._admission = Admission(self._inbox)
+        self._inbox: deque[PublishedEvent] = deque() if self._witness is None else self._witness.begin(self.writer_id)
+        self._admission = Admission(self._inbox, self._witness)
         self._delivery = Delivery(
             self._inbox,
             self._admission,
@@ -72,6 +81,7 @@ class Hub:
             session_id=self.session_id,
             clock=self._clock,
             failures=self.failures,
+            witness=self._witness,
         )
         for subscription in live:
             self._delivery.join(subscription)
@@ -186,15 +196,13 @@ class Hub:
         """There is enough to do for the hub's thread, or too much for memory."""
         admission = self._admission
         try:
-            # Told once, the thread may still need milliseconds to get the interpreter: nobody else need tell it. It
-            # asks for attention again before it goes to sleep, and then looks at the inbox once more.
-            admission.attention = admission.limit
-            self._delivery.wake()
+            if admission.attend():
+                self._delivery.wake()
             admission.look()
         except OUR_ERRORS:
             return  # the event is in the inbox, and the thread looks there by itself now and then
         except BaseException:  # a signal handler's, perhaps before the thread was told
-            admission.attention = 1
+            admission.wanted = admission.attention = 1
             raise
 
     # -- subscribing ---------------------------------------------------------------------------------------------------
@@ -322,6 +330,10 @@ class Hub:
             recorders=tuple(recorder.stats() for recorder in recorders),
             failures=dict(self.failures.counts),
         )
+
+    def progress(self) -> Progress:
+        """What became of the events that were not refused, at one moment. Does not block."""
+        return self._delivery.progress()
 
     def _after_fork_in_child(self) -> None:
         live, recorders = self._delivery.live, self._delivery.recorders

@@ -1,0 +1,181 @@
+"""Journal: what one recorder keeps beside its store, so that a kill takes little along, and none of it unnoticed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+
+from sonde.events import PublishedEvent
+from sonde.failures import FailureLog
+from sonde.journal.arenas import Arenas, Fence
+from sonde.journal.mark import ACCOUNTED, CLAIMED, ENDED, HAS_FLOCK, TIME_NS, WAITING, Mark
+from sonde.tally import Tally
+
+__all__ = ["Fence", "Journal"]
+
+
+class Journal:
+    """The mark of a recorder's writer and, with ``is_full``, the arenas of its events.
+
+    The hub tells it how far publishing has come (:class:`sonde.hub.Witness`); the persister's thread calls :meth:`tidy`
+    after each turn. Nothing here raises for want of a file: what could not be done is counted and logged.
+
+    Thread-safety: ``claimed`` and ``tidy`` are for one thread each, ``waiting`` is for all. Blocking: a call or two of
+    the file system when a writer begins or ends. Loss: none that is not counted.
+    """
+
+    def __init__(
+        self, folder: str, *, session_id: str, durability: str, is_full: bool, max_bytes: int, failures: FailureLog
+    ) -> None:
+        """Open nothing yet: see :meth:`open`. ``max_bytes`` bounds the arenas."""
+        self._folder = folder
+        self._session_id = session_id
+        self._durability = durability
+        self._is_full = is_full
+        self._max_bytes = max_bytes
+        self.failures = failures
+        self._is_closed = False
+        self._told = 0
+        self._mark: Mark | None = None
+        self._arenas: Arenas | None = None
+        self.begin("")
+
+    @staticmethod
+    def is_possible(*, is_full: bool) -> bool:
+        """Whether this system has what it takes: locks on files, and for arenas a way to allocate their blocks."""
+        return HAS_FLOCK and (not is_full or hasattr(os, "posix_fallocate"))
+
+    # -- for the hub ---------------------------------------------------------------------------------------------------
+
+    def begin(self, writer_id: str) -> deque[PublishedEvent]:
+        """A writer begins, here or in a forked child, which lets go of its parent's files; the inbox for its events."""
+        if self._arenas is not None:
+            self._arenas.close(keep=True)
+        if self._mark is not None:
+            self._mark.forget()
+        self._mark = None
+        self._arenas = None
+        self._writer_id = writer_id
+        self._opening: list[None] = [None]  # whoever pops it opens
+        self._problem: str | None = None
+        self._without_arenas = Tally()
+        if not self._is_full:
+            return deque()
+        self._inbox = inbox = _Inbox()
+        inbox.append = self._first_append  # type: ignore[method-assign]  # spares each emit a call
+        return inbox
+
+    def claimed(self, number: int) -> None:
+        """The hub's thread is about to have taken so many events in all."""
+        mark = self._mark
+        if mark is None:
+            if not self._opening:
+                return
+            self.open()
+            mark = self._mark
+            if mark is None:
+                return
+        try:
+            mark.words[CLAIMED] = number
+            mark.words[TIME_NS] = time.time_ns()
+        except ValueError:  # closed meanwhile
+            return
+
+    def waiting(self, length: int) -> None:
+        """From this length of the inbox on a publisher says how many events wait there."""
+        mark = self._mark
+        if mark is not None:
+            try:
+                mark.words[WAITING] = length
+            except ValueError:  # closed meanwhile
+                return
+
+    # -- for the recorder ----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the files. Idempotent. In a forked child the hub's thread does it, or the first publisher."""
+        try:
+            self._opening.pop()
+        except IndexError:
+            return
+        if not self._writer_id or self._is_closed or not self.is_possible(is_full=self._is_full):
+            return
+        try:
+            mark = Mark(self._folder, self._writer_id, session_id=self._session_id, durability=self._durability)
+        except OSError as error:
+            if error.errno is None:  # the TimeoutError, say, of somebody's signal handler
+                self._opening.append(None)
+                raise
+            self._problem = f"cannot make the mark of writer {self._writer_id} in '{self._folder}': {error}"
+            return
+        if self._is_full:
+            self._arenas = Arenas(self._folder, self._writer_id, mark, max_bytes=self._max_bytes)
+            recording = self._arenas.recording(deque.append.__get__(self._inbox))
+            self._inbox.append = recording  # type: ignore[method-assign]  # as in begin()
+        self._mark = mark
+
+    @property
+    def unjournaled(self) -> int:
+        """Events that no arena could take: they survive a kill once they are committed."""
+        return self._without_arenas.value + (0 if self._arenas is None else self._arenas.unjournaled.value)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the arenas take of the disk."""
+        return 0 if self._arenas is None else self._arenas.size_bytes
+
+    def tidy(self, fence: Callable[[], Fence], *, accounted: int) -> None:
+        """What is committed need not be kept; ``accounted`` events are missing, and a gap in the store says so.
+
+        For the persister's thread, after each turn.
+        """
+        mark, arenas = self._mark, self._arenas
+        if mark is not None and not self._is_closed:
+            mark.words[ACCOUNTED] = accounted
+            if arenas is not None:
+                arenas.tidy(fence)
+        self.complain()
+
+    def complain(self) -> None:
+        """Log what went wrong since, once an interval."""
+        unjournaled = self.unjournaled
+        problem = self._problem or (self._arenas.problem if self._arenas is not None else None)
+        if problem is not None and (unjournaled > self._told or self._problem is not None):
+            more = f"; {unjournaled:,} events survive a kill only once they are committed" if unjournaled else ""
+            self.failures.add("journal", f"{problem}{more}")
+            self._problem = None
+            self._told = unjournaled
+
+    def close(self, *, is_all_written: bool) -> None:
+        """The writer has ended: remove its files or, if not all is written, leave them for the next to take in.
+
+        Idempotent. Publishers that are late are not journaled.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._arenas is not None:
+            self._arenas.close(keep=not is_all_written)
+        if self._mark is None:
+            return
+        if is_all_written:
+            self._mark.remove()
+        else:
+            self._mark.words[ENDED] = 1
+            self._mark.forget()
+
+    def _first_append(self, event: PublishedEvent) -> None:
+        """In a forked child, before the files are there."""
+        inbox = self._inbox
+        self.open()
+        if self._arenas is None:  # they cannot be made, or another thread is about to
+            self._without_arenas.increment()
+            deque.append(inbox, event)
+        else:
+            inbox.append(event)
+
+
+class _Inbox(deque[PublishedEvent]):
+    """An inbox whose ``append`` can be replaced."""

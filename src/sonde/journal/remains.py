@@ -1,0 +1,179 @@
+"""Remains: what a writer left that did not end in order, for whoever opens the store next."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import msgspec
+
+from sonde.events import PublishedEvent
+from sonde.journal.arenas import SUFFIX as ARENA
+from sonde.journal.mark import HAS_FLOCK, Header, Words, read_mark, remove_folder
+from sonde.journal.mark import SUFFIX as MARK
+from sonde.journal.record import read_records, unpack_event
+
+if HAS_FLOCK:
+    import fcntl
+
+_RETRY_S = 0.002
+
+
+def folder_of(url: str) -> str:
+    """Where the journals of a store lie: a folder beside it."""
+    return f"{url}-journal.d"
+
+
+class Left(NamedTuple):
+    """A dead writer, for those who only look."""
+
+    header: Header
+    words: Words
+    seqs: frozenset[int]
+    """Of the events in its arenas; some or all of them may be in the store already."""
+
+
+class Remains:
+    """What one dead writer left, locked: nobody else takes it in meanwhile.
+
+    Attributes:
+        header: whose it was.
+        words: how far it had come.
+        torn: records that were cut off while they were written, so their ``emit`` had not returned; and, after a power
+            cut or on a damaged disk, arenas that cannot be read to their end.
+    """
+
+    def __init__(self, folder: str, handle: int, header: Header, words: Words) -> None:
+        """Made by :func:`left_behind`."""
+        self._folder = folder
+        self._handle = handle
+        self.header = header
+        self.words = words
+        self.torn = 0
+
+    def events(self) -> list[PublishedEvent]:
+        """The events in its arenas, by number, each once. Not sanitised, not redacted."""
+        payloads: dict[int, bytes] = {}
+        for path in self._arenas():
+            with open(path, "rb") as file:
+                contents = read_records(file.read())
+            self.torn += contents.torn
+            payloads.update((record.seq, record.payload) for record in contents.records)
+        events = []
+        for seq in sorted(payloads):
+            try:
+                events.append(unpack_event(payloads[seq]))
+            except (msgspec.DecodeError, UnicodeError, RecursionError):  # whole, and of no known release
+                self.torn += 1
+        return events
+
+    def missing(self, stored: int) -> int:
+        """How many more events it published at most, of which ``stored`` are in the store by now.
+
+        Exact up to the threads that were publishing at that moment, and the interrupts that there were.
+        """
+        words = self.words
+        published = words.appended if words.appended else words.claimed + max(0, words.waiting - 1)
+        return max(0, published - words.accounted - stored)
+
+    def remove(self) -> None:
+        """All that can be known is in the store: remove the files, the mark last."""
+        for path in self._arenas():
+            os.unlink(path)
+        os.unlink(os.path.join(self._folder, self.header.writer_id + MARK))
+        remove_folder(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of it."""
+        os.close(self._handle)
+
+    def _arenas(self) -> list[str]:
+        return _arenas_of(self._folder, self.header.writer_id)
+
+
+def left_behind(folder: str) -> Iterator[Remains]:
+    """What dead writers of this host left, one after the other, each locked until the next is asked for.
+
+    Those of living writers, and those that another process takes in just now, are passed over.
+    """
+    for name in _marks(folder):
+        opened = _open(folder, name, exclusive=True)
+        if opened is not None:
+            with Remains(folder, *opened) as remains:
+                yield remains
+
+
+def look(folder: str) -> list[Left]:
+    """The same for those who only look. Changes nothing."""
+    found = []
+    for name in _marks(folder):
+        opened = _open(folder, name, exclusive=False)
+        if opened is None:
+            continue
+        handle, header, words = opened
+        try:
+            seqs: set[int] = set()
+            for path in _arenas_of(folder, header.writer_id):
+                try:
+                    with open(path, "rb") as file:
+                        seqs.update(record.seq for record in read_records(file.read()).records)
+                except OSError:  # taken in just now, or not ours to read
+                    continue
+            found.append(Left(header, words, frozenset(seqs)))
+        finally:
+            os.close(handle)
+    return found
+
+
+def _marks(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(MARK))
+    except OSError:  # there is none
+        return []
+
+
+def _arenas_of(folder: str, writer_id: str) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:  # removed just now
+        return []
+    return [os.path.join(folder, name) for name in names if name.startswith(f"{writer_id}.") and name.endswith(ARENA)]
+
+
+def _open(folder: str, name: str, *, exclusive: bool) -> tuple[int, Header, Words] | None:
+    """Open and lock a mark; ``None`` if its writer lives, if another process has it, or if it is another host's."""
+    if not HAS_FLOCK:
+        return None
+    try:
+        handle = os.open(os.path.join(folder, name), (os.O_RDWR if exclusive else os.O_RDONLY) | os.O_CLOEXEC)
+    except OSError:  # taken in just now, or not ours
+        return None
+    if _lock(handle, exclusive=exclusive) and os.fstat(handle).st_nlink:
+        found = read_mark(handle)
+        # The locks of a network's file system may not reach from host to host.
+        if found is not None and found[0].host == socket.gethostname() and found[0].writer_id + MARK == name:
+            return handle, *found
+    os.close(handle)
+    return None
+
+
+def _lock(handle: int, *, exclusive: bool) -> bool:
+    for attempt in range(2):
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:  # alive; or somebody looks, which takes microseconds
+            if exclusive and not attempt:
+                time.sleep(_RETRY_S)
+        except OSError:  # a file system without locks: nobody can tell
+            return False
+    return False

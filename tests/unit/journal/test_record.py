@@ -1,0 +1,112 @@
+"""Records: what an arena gives back, whole or torn."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonde.events import PublishedEvent, sanitize
+from sonde.journal.record import pack_record, read_records, unpack_event
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary(max_size=30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+EVENTS = st.builds(
+    PublishedEvent,
+    type=st.text(max_size=20),
+    time_ns=st.integers(-(2**63), 2**63 - 1),
+    session_id=st.text(max_size=20),
+    plan_id=st.text(max_size=8),
+    task_id=st.text(max_size=8),
+    data=st.dictionaries(st.text(max_size=8), PLAIN, max_size=5),
+    trace_id=st.text(max_size=32),
+    span_id=st.text(max_size=16),
+    parent_id=st.text(max_size=16),
+    writer_id=st.text(max_size=16),
+    seq=st.integers(1, 2**63 - 1),
+)
+
+
+@given(st.lists(EVENTS, max_size=5), st.integers(0, 100))
+def test_what_is_written_is_read_back(events: list[PublishedEvent], rest: int) -> None:
+    """An arena gives back the very events that were written, in order, whatever they hold; the rest of it is zero."""
+    contents = read_records(b"".join(map(pack_record, events)) + bytes(rest))
+    assert not contents.torn
+    assert [record.seq for record in contents.records] == [event.seq for event in events]
+    assert [unpack_event(record.payload) for record in contents.records] == events
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=4), st.data())
+def test_a_torn_tail_is_found_and_costs_nothing_else(events: list[PublishedEvent], data: st.DataObject) -> None:
+    """Wherever the last record was cut off, the ones before are read, and the cut is noticed."""
+    packed = [pack_record(event) for event in events]
+    last = packed[-1]
+    cut = data.draw(st.integers(1, len(last) - 1))
+    written = last[:cut].ljust(len(last), b"\0")
+    contents = read_records(b"".join(packed[:-1]) + written + bytes(50))
+    whole = events if written == last else events[:-1]  # what was cut off may have been zero anyway
+    assert [unpack_event(record.payload) for record in contents.records] == whole
+    assert contents.torn == (written != last)
+
+
+@given(EVENTS, EVENTS, st.data())
+def test_a_flipped_bit_is_found(first: PublishedEvent, second: PublishedEvent, data: st.DataObject) -> None:
+    """A record with any bit changed is not believed, and neither is what lies behind it."""
+    packed = bytearray(pack_record(first))
+    bit = data.draw(st.integers(0, len(packed) * 8 - 1))
+    packed[bit // 8] ^= 1 << bit % 8
+    contents = read_records(bytes(packed) + pack_record(second))
+    assert contents.torn
+    assert contents.records == []
+
+
+class Unreadable:
+    """Something of which nothing can be had."""
+
+    def __repr__(self) -> str:
+        raise OSError
+
+
+CYCLE: dict[str, Any] = {}
+CYCLE["self"] = CYCLE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"object": object()},
+        {"object": Unreadable()},
+        {"number": 2**70},
+        {"text": "lone \ud800"},
+        CYCLE,
+        {1: "key", None: 2},
+        {"set": {1}, "nan": math.nan, "when": datetime(2026, 11, 22, tzinfo=UTC)},
+        [1, 2],
+    ],
+)
+def test_what_no_format_carries_comes_back_readable(data: Any) -> None:
+    """Foreign objects, cycles, huge numbers and lone surrogates never raise; sanitising gives what it would have."""
+    contents = read_records(pack_record(PublishedEvent("odd", session_id="s", data=data, seq=3)))
+    (record,) = contents.records
+    event = unpack_event(record.payload)
+    assert (event.type, event.session_id, event.seq) == ("odd", "s", 3)
+    recovered = sanitize(event.data)
+    assert {key for key in sanitize(data) if not key.startswith("$")} <= set(recovered)
+
+
+def test_a_name_that_no_format_carries_keeps_the_event() -> None:
+    """A lone surrogate in a name becomes a visible escape."""
+    contents = read_records(pack_record(PublishedEvent("odd\ud800", task_id="\udfff", seq=1)))
+    assert unpack_event(contents.records[0].payload).type == "odd\\ud800"
