@@ -64,7 +64,9 @@ class MetricsServer:
         require_extra("serve metrics")
         self._sources = sources_of(sources)
         self._listener = _listen(host, port)
-        self.host, self.port = self._listener.getsockname()[:2]
+        address = self._listener.getsockname()
+        self.host: str = address[0]
+        self.port: int = address[1]
         self.url = _url(self.host, self.port)
         self.failures = FailureLog()
         """What went wrong in the background."""
