@@ -14,6 +14,7 @@ import apsw
 from sonde.errors import StoreError
 from sonde.store import schema
 from sonde.store.connections import Connections
+from sonde.store.contract import Durability
 from sonde.store.failures import Translation
 from sonde.store.following import Bell
 from sonde.store.liveness import LockFiles
@@ -29,18 +30,22 @@ OPERATIONS = ("append to", "truncate", "register a writer in", "release a writer
 class Attachment:
     """Connections, caches, locks and the writer's identity, of one process. Thread-safe."""
 
-    def __init__(self, path: str, mode: Mode, *, busy_timeout_s: float) -> None:
+    def __init__(
+        self, path: str, mode: Mode, *, busy_timeout_s: float, durability: Durability = Durability.COMMIT
+    ) -> None:
         self.pid = os.getpid()
         with Translation("open", path):
             self.location = location = locate(path, mode)
-            self.connections = Connections(location, busy_timeout_s=busy_timeout_s)
+            self.connections = Connections(
+                location, busy_timeout_s=busy_timeout_s, synced=durability is Durability.POWER
+            )
             if location.kind is FileKind.EMPTY:
                 with self.connections.exclusive() as connection:
                     schema.create(connection, on_disk=location.url != MEMORY)
         self.is_original = location.kind is FileKind.ORIGINAL
         reading = OriginalReading if self.is_original else Reading
         self.reader: Reading | OriginalReading = reading(location.url)
-        self.writer = Writing(location.url)
+        self.writer = Writing(location.url, durability)
         self.lock_files = LockFiles(f"{location.url}-live") if location.url != MEMORY else None
         self.bell = Bell()
         self.writer_id = secrets.token_hex(8)

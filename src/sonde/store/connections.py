@@ -112,7 +112,7 @@ class FileLock:
 class Connections:
     """The connections of one process to one store."""
 
-    def __init__(self, location: Location, *, busy_timeout_s: float) -> None:
+    def __init__(self, location: Location, *, busy_timeout_s: float, synced: bool = False) -> None:
         self.pid = os.getpid()
         self.closed = False
         self._abandoned = False
@@ -130,13 +130,14 @@ class Connections:
         locks = location.writable and not self._in_memory and _HAS_FLOCK
         self._file_lock = FileLock(f"{location.url}-lock") if locks else None
         if self._in_memory:
+        self._synced = synced
             self._writer = self._open()
 
     def _open(self) -> apsw.Connection:
         connection = apsw.Connection(self._location.target, flags=self._location.flags)
         try:
             connection.set_busy_timeout(max(1, int(self._busy_timeout_s * 1000)))
-            schema.configure(connection, read_only=not self._location.writable)
+            schema.configure(connection, read_only=not self._location.writable, synced=self._synced)
         except BaseException:
             connection.close()
             raise

@@ -9,14 +9,32 @@ from typing import NamedTuple, Protocol, Self
 
 import msgspec
 
+from sonde.errors import ConfigError
 from sonde.events import Event, Position, RecordedEvent
 
 
 class Durability(StrEnum):
-    """What an acknowledged append survives."""
+    """What an acknowledgement survives: that of a store, and that of a recorder."""
+
+    EMIT = "emit"
+    """``kill -9`` of the process, from the moment at which ``emit`` returns. A recorder's; no store gives it."""
 
     COMMIT = "commit"
     """``kill -9`` of the process, once committed."""
+
+    POWER = "power"
+    """A power cut, once committed: the disk has it."""
+
+
+def known_durability(durability: Durability | str) -> Durability:
+    """What a store can be opened with.
+
+    Raises:
+        ConfigError: it gives no such thing.
+    """
+    if durability not in (Durability.COMMIT, Durability.POWER):
+        raise ConfigError(f"cannot open event store: durability {durability!r}; expected 'commit' or 'power'")
+    return Durability(durability)
 
 
 class Liveness(StrEnum):

@@ -23,6 +23,7 @@ _TOUCHING = "SELECT first, last FROM seen WHERE writer = ? AND first <= ? ORDER 
 # A subquery and not a join: SQLite would look at all ranges for each run.
 _TOUCHED = """SELECT key FROM json_each(?2) WHERE (value ->> 0) - 1 <=
     (SELECT last FROM seen WHERE writer = ?1 AND first <= (json_each.value ->> 1) + 1 ORDER BY first DESC LIMIT 1)"""
+_RANGES = """SELECT first, last FROM seen WHERE writer = (SELECT id FROM names WHERE name = ?) ORDER BY first"""
 _ADD_ALL = "INSERT INTO seen (writer, first, last) SELECT ?1, value ->> 0, value ->> 1 FROM json_each(?2)"
 _PUT = "INSERT INTO seen (writer, first, last) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last"
 _REMOVE = "DELETE FROM seen WHERE writer = ? AND first = ?"
@@ -44,6 +45,11 @@ def runs(numbers: Iterable[int]) -> list[Run]:
         last = number
     found.append((first, last))
     return found
+
+
+def ranges(connection: apsw.Connection, writer_id: str) -> list[Run]:
+    """All that the store has, or had, of a writer."""
+    return [(int(first), int(last)) for first, last in connection.execute(_RANGES, (writer_id,))]
 
 
 def remember(connection: apsw.Connection, writer: int, numbers: set[int]) -> set[int]:

@@ -138,10 +138,13 @@ def create(connection: apsw.Connection, *, on_disk: bool) -> None:
         raise
 
 
-def configure(connection: apsw.Connection, *, read_only: bool) -> None:
-    """Set what holds per connection. A schema that somebody else wrote may not run functions of its choice."""
+def configure(connection: apsw.Connection, *, read_only: bool, synced: bool = False) -> None:
+    """Set what holds per connection. A schema that somebody else wrote may not run functions of its choice.
+
+    ``synced``: each commit waits until the disk has it.
+    """
     connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
     connection.execute("PRAGMA cache_size = -8000")
     if read_only:
         connection.execute("PRAGMA query_only = ON")

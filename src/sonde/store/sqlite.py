@@ -11,10 +11,18 @@ import apsw
 
 from sonde.errors import StoreClosedError, StoreError
 from sonde.events import Event, Position, RecordedEvent
-from sonde.store import copying, liveness, retention, schema, verification
+from sonde.store import copying, identities, liveness, retention, schema, verification
 from sonde.store.attachment import Attachment
 from sonde.store.connections import transaction
-from sonde.store.contract import AppendResult, Durability, Liveness, Record, StoreHealth, StreamInfo
+from sonde.store.contract import (
+    AppendResult,
+    Durability,
+    Liveness,
+    Record,
+    StoreHealth,
+    StreamInfo,
+    known_durability,
+)
 from sonde.store.failures import Translation
 from sonde.store.following import follow
 from sonde.store.forking import forks
@@ -38,7 +46,8 @@ class SQLiteStore:
     ``busy_timeout_s`` bounds how long a call waits for other writers.
 
     Thread-safe; usable by many processes at once, and after ``fork`` in both. Calls block on I/O. An acknowledged
-    append survives ``kill -9``; a power failure can take the last ones. Files are made with mode 0600, folders 0700.
+    append survives ``kill -9``; a power failure can take the last ones, unless ``durability`` is ``"power"``: then each
+    append waits for the disk. Files are made with mode 0600, folders 0700.
 
     Raises:
         ConfigError: a path or mode that cannot work.
@@ -51,12 +60,20 @@ class SQLiteStore:
     [(1, 'tool.started'), (2, 'tool.completed')]
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, mode: Mode = "create", busy_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mode: Mode = "create",
+        busy_timeout_s: float = 5.0,
+        durability: Durability | str = Durability.COMMIT,
+    ) -> None:
         self._path = os.fspath(path)
         if self._path not in ("", MEMORY):
             self._path = os.path.abspath(os.path.expanduser(self._path))  # the working folder may change
         self._mode: Mode = mode
         self._busy_timeout_s = busy_timeout_s
+        self._durability = known_durability(durability)
         self._closed = False
         self._renewing = threading.Lock()
         self._attachment = self._attach()
@@ -112,13 +129,13 @@ class SQLiteStore:
         return removed
 
     def _write(self, attachment: Attachment, records: Sequence[Record], expected_version: int | None) -> AppendResult:
-        if not records:
-            return AppendResult(0, 0, Position.START, Durability.COMMIT, 0)
         writer = attachment.writer
         committed = False
         with attachment.writing("append to") as connection:
             try:
                 with transaction(connection):
+        if not records:
+            return AppendResult(0, 0, Position.START, writer.durability, 0)
                     result = writer.append(connection, records, expected_version)
                 committed = True
             finally:
@@ -266,6 +283,14 @@ class SQLiteStore:
 
     def health(self) -> StoreHealth:
         """Figures about the store. Cheap; :meth:`verify` reads everything."""
+    def seen(self, writer_id: str) -> list[tuple[int, int]]:
+        """The numbers of a writer's events that were ever stored, as closed ranges; also of those that are removed."""
+        attachment = self._attached()
+        if attachment.is_original:
+            return []
+        with attachment.reading() as connection:
+            return identities.ranges(connection, storable(writer_id))
+
         attachment = self._attached()
         ok, detail, events, version = True, "", 0, 0
         try:
@@ -337,7 +362,7 @@ class SQLiteStore:
 
     def _attach(self) -> Attachment:
         with forks.opening:
-            return Attachment(self._path, self._mode, busy_timeout_s=self._busy_timeout_s)
+            return Attachment(self._path, self._mode, busy_timeout_s=self._busy_timeout_s, durability=self._durability)
 
     def _attached(self, *, writing: bool = False) -> Attachment:
         """What this process has open: anew in the child of a fork, and where the path names another file by now."""

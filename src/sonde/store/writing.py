@@ -121,9 +121,10 @@ def _storable_record(record: Record) -> Record:
 class Writing:
     """Turns records into rows. Holds what it may remember between transactions: the numbers of names."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, durability: Durability = Durability.COMMIT) -> None:
         self._url = url
         self.names = NameWriter()
+        self.durability = durability
         self._origins = OriginWriter(self.names)
 
     def settle(self, *, committed: bool) -> None:
@@ -183,8 +184,8 @@ class Writing:
             )
         _insert(connection, row_values)
         if position == first_position or head is None:
-            return AppendResult(0, 0, Position.START, Durability.COMMIT, duplicates)
-        return AppendResult(head.first_given, head.version, Position(position), Durability.COMMIT, duplicates)
+            return AppendResult(0, 0, Position.START, self.durability, duplicates)
+        return AppendResult(head.first_given, head.version, Position(position), self.durability, duplicates)
 
     def _checked(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records as they are if all can be stored, which is nearly always; else with the odd ones replaced.
