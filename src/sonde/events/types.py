@@ -118,3 +118,4 @@ class EventType(StrEnum):
     # What the recorder says about itself: types that begin with ``sonde.``.
     GAP = "sonde.gap"
     METRICS = "sonde.metrics"
+    MEMORY = "sonde.memory"

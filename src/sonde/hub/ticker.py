@@ -6,6 +6,7 @@ import math
 import os
 import time
 import weakref
+from _thread import allocate_lock
 from collections.abc import Callable
 
 from sonde.failures import FailureLog
@@ -40,6 +41,7 @@ class Ticker:
 
     def _arm(self) -> None:
         self._bell = Bell()
+        self._turn = allocate_lock()  # held while actions are called
         self._thread = LazyThread(self._name, self._run)
 
     def every(self, interval_s: float, action: Callable[[], object]) -> None:
@@ -49,17 +51,25 @@ class Ticker:
         self._thread.start()
         self._bell.ring()
 
-    def stop(self) -> None:
-        """Call nothing any more. Does not wait for an action that is under way. Idempotent, and for good."""
+    def stop(self, timeout_s: float = 0.0) -> bool:
+        """Call nothing any more; wait ``timeout_s`` seconds at most for what is under way. Idempotent, and for good.
+
+        Returns whether nothing is being called now. Not for the actions themselves.
+        """
         self._is_open = False
         _ALL.discard(self)
         self._bell.ring()
+        if not self._turn.acquire(timeout=max(0.0, timeout_s)):
+            return False
+        self._turn.release()
+        return True
 
     def _run(self) -> None:
         while self._is_open:
             self._sleep_until(self._due_s())
-            for action in self._actions:
-                self._call_if_due(action)
+            with self._turn:
+                for action in self._actions:
+                    self._call_if_due(action)
 
     def _sleep_until(self, due_s: float) -> None:
         self._bell.sleep(max(0.0, due_s - time.monotonic()), lambda: not self._is_open or self._due_s() < due_s)

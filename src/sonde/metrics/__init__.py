@@ -16,7 +16,7 @@ from sonde.metrics.family import Family
 from sonde.metrics.gauge import Gauge
 from sonde.metrics.histogram import DEFAULT_HISTOGRAM_BUCKETS, Histogram, HistogramSnapshot
 from sonde.metrics.labels import Labels
-from sonde.metrics.memory import Footprint, GcStats, MachineMemory, MemoryStats, get_memory_stats
+from sonde.metrics.memory import Footprint, GcStats, MachineMemory, MemoryStats, get_memory_stats, get_rss
 from sonde.metrics.memory_cgroup import CgroupMemory
 from sonde.metrics.metric import Metric, MetricType
 from sonde.metrics.names import (
@@ -108,6 +108,7 @@ __all__ = [
     "dec_active_sessions",
     "gauge",
     "get_memory_stats",
+    "get_rss",
     "histogram",
     "inc_active_sessions",
     "record_memory_stats",

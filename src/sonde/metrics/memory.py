@@ -12,7 +12,7 @@ import msgspec
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.metrics.memory_cgroup import CgroupMemory, read_cgroup_memory
-from sonde.metrics.memory_files import read_sizes
+from sonde.metrics.memory_files import read_sizes, read_text
 from sonde.metrics.memory_pauses import GC_PAUSES, Pauses
 
 FOOTPRINT_INTERVAL_S = 60.0
@@ -238,6 +238,12 @@ def get_memory_stats() -> MemoryStats:
     ['alloc', 'total_alloc', 'sys', 'num_gc']
     """
     return _READER.read()
+
+
+def get_rss() -> int | None:
+    """Resident memory in bytes, alone: for who asks often. Some 6 µs. Linux tells it; elsewhere it is ``None``."""
+    words = (read_text("/proc/self/statm") or "").split()
+    return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if len(words) > 1 and words[1].isdecimal() else None
 
 
 def _gc_stats(pauses: Pauses | None) -> GcStats | None:

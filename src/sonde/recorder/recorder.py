@@ -16,12 +16,14 @@ from sonde.context import current_scope, set_scope
 from sonde.errors import ConfigError, StoreError
 from sonde.events import Event
 from sonde.failures import LOGGER
-from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow
+from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow, Ticker
 from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices, price
 from sonde.metrics import DEFAULT_REGISTRY, Family, Registry
 from sonde.persister import FlushReport, Persister
 from sonde.recorder.health import Health
+from sonde.recorder.interval import valid_interval_s
 from sonde.recorder.location import default_db, default_session_id, inherited_scope, is_disabled
+from sonde.recorder.memory_events import DEFAULT_MEMORY_INTERVAL_S, MemoryEvents
 from sonde.recorder.meter import Meter
 from sonde.recorder.metric_events import DEFAULT_METRICS_INTERVAL_S, MetricEvents
 from sonde.recorder.stats import RecorderStats
@@ -80,6 +82,7 @@ class Recorder:
         overflow: Overflow = "drop",
         metrics: bool = True,
         metrics_interval_s: float | None = DEFAULT_METRICS_INTERVAL_S,
+        memory_interval_s: float | None = DEFAULT_MEMORY_INTERVAL_S,
         hub_config: HubConfig = RECORDER_HUB,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -95,9 +98,13 @@ class Recorder:
         self._metrics_servers: list[MetricsServer] = []
         self._meter = Meter()
         self.hub = Hub(hub_config, session_id=self.session_id, clock=clock)
-        self._metric_events = MetricEvents(
-            self.hub.publish, session_id=self.session_id, interval_s=metrics_interval_s, clock=clock
+        self._metrics_interval_s = valid_interval_s(
+            metrics_interval_s, "metrics", without="record them only at the end"
         )
+        self._memory_interval_s = valid_interval_s(memory_interval_s, "memory", without="record none")
+        self._ticker = Ticker("sonde-ticker")
+        self._metric_events = MetricEvents(self.hub.publish, session_id=self.session_id, clock=clock)
+        self._memory_events = MemoryEvents(self.hub.publish, session_id=self.session_id)
         if self._is_disabled:
             self.store: EventStore = SQLiteStore(":memory:")
             self._operations: Operations | DisabledOperations = DisabledOperations()
@@ -136,9 +143,16 @@ class Recorder:
         self.current = self._operations.current
         if not self._is_disabled:
             self._open_session(tags)
-            self._metric_events.start()
+            self._start_ticking()
             _OPEN.add(self)
             _WORKERS.arrange()
+
+    def _start_ticking(self) -> None:
+        self._metric_events.start()
+        if self._metrics_interval_s:
+            self._ticker.every(self._metrics_interval_s, self._metric_events.tick)
+        if self._memory_interval_s:
+            self._memory_events.start(self._ticker, self._memory_interval_s)
 
     def _open_session(self, tags: Iterable[str]) -> None:
         # The session is the parent of what has none, in every thread. It is not put in force in the caller's context:
@@ -181,8 +195,9 @@ class Recorder:
 
     def _failures(self) -> dict[str, int]:
         total: Counter[str] = Counter()
-        logs = (self.hub.failures, self._persister.failures, self._metric_events.failures)
-        for log in (*logs, *(server.failures for server in self._metrics_servers)):
+        logs = (self.hub.failures, self._persister.failures)
+        periodic = (self._ticker.failures, self._metric_events.failures, self._memory_events.failures)
+        for log in (*logs, *periodic, *(server.failures for server in self._metrics_servers)):
             total.update(log.counts)
         return dict(total)
 
@@ -259,7 +274,9 @@ class Recorder:
         if self._report is not None:
             return self._report
         deadline_s = time.monotonic() + timeout_s
-        self._metric_events.close(timeout_s)
+        self._ticker.stop(timeout_s)
+        self._metric_events.close(max(0.0, deadline_s - time.monotonic()))
+        self._memory_events.close()
         if os.getpid() == self._pid:
             here = current_scope()
             self._own_session.__exit__(None if error is None else type(error), error, None)
@@ -312,6 +329,7 @@ def record(
     overflow: Overflow = "drop",
     metrics: bool = True,
     metrics_interval_s: float | None = DEFAULT_METRICS_INTERVAL_S,
+    memory_interval_s: float | None = DEFAULT_MEMORY_INTERVAL_S,
     hub_config: HubConfig = RECORDER_HUB,
 ) -> Recorder:
     """Begin to record this program: the one call that most programs need.
@@ -331,6 +349,8 @@ def record(
         metrics: ``False`` derives none from what is recorded: :attr:`Recorder.registry` stays empty.
         metrics_interval_s: how often what changed in the default metrics registry is recorded as ``sonde.metrics``
             events. It also is at the end; with ``None`` or 0 only then.
+        memory_interval_s: how often memory is recorded as a ``sonde.memory`` event, and at the end if it was before. It
+            is sooner when memory grows fast: by 128 MiB and a quarter. ``None`` or 0: never.
         hub_config: bounds of live delivery.
 
     With ``SONDE_DISABLED=1`` in the environment nothing is opened, and all that the recorder offers does nothing.
@@ -354,6 +374,7 @@ def record(
         overflow=overflow,
         metrics=metrics,
         metrics_interval_s=metrics_interval_s,
+        memory_interval_s=memory_interval_s,
         hub_config=hub_config,
     )
 

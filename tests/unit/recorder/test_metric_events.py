@@ -38,7 +38,7 @@ def metric_events(store: SQLiteStore) -> list[RecordedEvent]:
 
 
 def written(events: list[Event], registry: Registry, **more: Any) -> MetricEvents:
-    made = MetricEvents(events.append, session_id="s", interval_s=None, registry=registry, **more)
+    made = MetricEvents(events.append, session_id="s", registry=registry, **more)
     made.start()
     return made
 
@@ -96,9 +96,9 @@ def test_without_an_interval_there_is_no_thread(store: SQLiteStore, interval_s: 
     """Only the end is recorded then; with one, the thread ends with the recorder."""
 
     def names() -> list[str]:
-        return [thread.name for thread in threading.enumerate() if thread.name == "sonde-metrics"]
+        return [thread.name for thread in threading.enumerate() if thread.name == "sonde-ticker"]
 
-    with sonde.record(store=store, session_id="s", metrics_interval_s=interval_s):
+    with sonde.record(store=store, session_id="s", metrics_interval_s=interval_s, memory_interval_s=None):
         assert names() == []
 
 
