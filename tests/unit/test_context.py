@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sonde.context import EMPTY_SCOPE, Scope, current_scope, propagate, set_scope
+from sonde.context import EMPTY_SCOPE, Scope, current_scope, here, propagate, scope_in, set_scope
 from sonde.hub import Hub
 
 HERE = Scope(session_id="s-1", plan_id="p-1", task_id="t-1", trace_id="a" * 32, span_id="b" * 16)
@@ -158,3 +158,42 @@ def test_emit_takes_what_it_is_not_told_from_the_scope() -> None:
     assert (inside.trace_id, inside.span_id, inside.parent_id) == ("a" * 32, "", "b" * 16)
     assert told is not None
     assert (told.session_id, told.plan_id, told.task_id) == ("s-9", "", "t-9")
+
+
+def test_a_scope_can_be_read_in_a_context_that_another_thread_is_in() -> None:
+    """What a profiler needs: the scope in force in a context, read from outside while it is being run."""
+    context, entered, leave = contextvars.copy_context(), threading.Event(), threading.Event()
+
+    def inside() -> None:
+        set_scope(HERE)
+        entered.set()
+        leave.wait()
+
+    thread = threading.Thread(target=context.run, args=(inside,))
+    thread.start()
+    entered.wait()
+    try:
+        assert scope_in(context) == HERE
+        assert scope_in(contextvars.copy_context()) == EMPTY_SCOPE
+    finally:
+        leave.set()
+        thread.join()
+
+
+def test_a_thread_mark_dies_with_its_thread() -> None:
+    """Identifiers of threads are given anew; a mark is never another thread's."""
+    marks = []
+
+    def note() -> None:
+        marks.append(here.mark)
+        assert here.mark is marks[-1]
+        assert here.mark.is_alive
+        assert here.mark.ident == threading.get_ident()
+
+    for _ in range(3):
+        thread = threading.Thread(target=note)
+        thread.start()
+        thread.join()
+    assert [mark.is_alive for mark in marks] == [False] * 3
+    assert len({id(mark) for mark in marks}) == 3
+    assert here.mark.is_alive

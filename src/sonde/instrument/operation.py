@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sonde.context import EMPTY_SCOPE, Scope, current_scope, set_scope
+from sonde.context import EMPTY_SCOPE, Scope, ThreadMark, current_scope, here, set_scope
 from sonde.events import Event
 from sonde.instrument.decorator import Layout, decorate
 from sonde.instrument.fault import report_fault, warn_once
@@ -69,11 +70,13 @@ class Operation:
         "_echo",
         "_found",
         "_kind",
+        "_mark",
         "_names",
         "_outcome",
         "_parent_id",
         "_scope",
         "_state",
+        "_token",
     )
 
     def __init__(self, desk: Desk, kind: Kind, echo: dict[str, Any], data: dict[str, Any], names: Scope) -> None:
@@ -87,6 +90,8 @@ class Operation:
         self._data = data
         self._names = names
         self._state = _IDLE
+        self._mark: ThreadMark | None = None  # with a token beside it: both are for profilers
+        self._token: Token[Scope] | None
         self._scope = EMPTY_SCOPE
         self._again: list[Operation] = []
         self._changes: dict[str, Any]  # these are given at each beginning
@@ -163,7 +168,8 @@ class Operation:
         self._state = _ENTERING
         found = current_scope()
         try:
-            set_scope(self._begin(found))
+            self._token = set_scope(self._begin(found))
+            self._mark = here.mark
         except BaseException as error:  # a signal handler's: then __exit__ will not be called
             set_scope(found)
             self._end(error)
@@ -275,6 +281,7 @@ class Operation:
         """Publish the last event. At most once for each beginning."""
         desk, kind = self._desk, self._kind
         desk.open.pop(self._scope.span_id, None)
+        self._mark = self._token = None  # a handle that is kept keeps no context
         if self._state != _OPEN:
             self._state = _IDLE
             return

@@ -1,13 +1,15 @@
 """The vocabulary: which events each operation publishes, and what they say."""
 
 import asyncio
+import gc
 import os
 import threading
+from contextvars import Context
 
 import pytest
 
 from sonde.clock import ManualClock
-from sonde.context import Scope, current_scope, propagate, set_scope
+from sonde.context import Scope, current_scope, open_operations, propagate, set_scope
 from sonde.events import Event
 from sonde.instrument import Operations
 
@@ -347,3 +349,17 @@ def test_handles_that_overlap_in_one_context_close_the_one_in_force(rec: Operati
         op.__exit__(None, None, None)
     set_scope(Scope())
     assert len({event.span_id for event in events[3:]}) == 3
+
+
+def test_a_profiler_finds_where_operations_are_open() -> None:
+    """A desk tells, from any thread, in which thread and context each open operation was entered, and its parent."""
+    rec = Operations(lambda event: None, session_id="s-1")
+    desk = next(one for one in open_operations() if one is rec._desk)
+    with rec.task("Sum up") as task, rec.tool("add") as tool:
+        assert desk.describe(tool.span_id) == ("tool", "add", task.span_id)
+        assert [mark.ident for mark, _ in desk.places()] == [threading.get_ident()] * 2
+        kept = [token for _, token in desk.places()]
+        assert len({id(one) for token in kept for one in gc.get_referents(token) if isinstance(one, Context)}) == 1
+    assert desk.places() == []
+    assert desk.describe(tool.span_id) is None
+    assert tool._token is None
