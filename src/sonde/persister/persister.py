@@ -22,13 +22,15 @@ from sonde.errors import (
     StorePermissionError,
     StoreUnavailableError,
 )
-from sonde.events import Event, EventType, PublishedEvent
+from sonde.events import Event, EventType
 from sonde.failures import FailureLog
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Chunk, Hub, Missed, Overflow, require_positive
 from sonde.hub.thread import LazyThread
 from sonde.metrics import Histogram
 from sonde.persister.announcement import Announcements, OnCommit
 from sonde.persister.bell import StartingBell
+from sonde.persister.fence import Fence, Keeper
+from sonde.persister.gap import gap_events
 from sonde.persister.preparation import Complete, Preparation
 from sonde.persister.report import FlushReport
 from sonde.redaction import Redactor
@@ -90,6 +92,7 @@ class Persister:
         redactor: Redactor | None = None,
         complete: Complete | None = None,
         on_commit: OnCommit | None = None,
+        keeper: Keeper | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Subscribe to ``hub`` and declare its writer in ``store``; events published from now on are written."""
@@ -106,6 +109,7 @@ class Persister:
         self.failures = FailureLog()
         self._preparation = Preparation(redactor, complete=complete, failures=self.failures)
         self._on_commit = on_commit
+        self._keeper = keeper
         self._stopped: FlushReport | None = None
         self._subscription = hub.subscribe_recorder(max_pending_bytes=max_pending_bytes, overflow=overflow)
         self._begin()
@@ -120,6 +124,7 @@ class Persister:
         self._next_own_seq = count(1).__next__
         self._limit = self._batch_size
         self._committed = 0
+        self._accounted = 0
         self.commit_durations = Histogram("sonde_commit_duration_seconds", buckets=_COMMIT_BUCKETS)
         """How long the store took for each transaction that it did; empty again after a fork."""
         self._announcements = Announcements(
@@ -161,15 +166,21 @@ class Persister:
                     self._given_up["failed"] = self._given_up.get("failed", 0) + size
                     self.failures.add("persist", f"cannot persist {size} events: {error!r}", error=error)
                 subscription.release(chunks)
+                self._tidy()
                 self._tell_waiters()
                 if self._announcements.is_due(sum(chunk.estimated_bytes for chunk in chunks)):
                     self._announcements.tell()
                 # Behind: let the next batch be much larger, since each transaction has its price: beside a busy thread,
                 # some twenty hand-overs of the interpreter. Level: back to the first.
                 self._limit = self._batch_size if subscription.is_idle else min(_LARGEST_BATCH, self._limit * _GROWTH)
+            self._tidy()
             if subscription.ended and subscription.is_idle:
                 self._ended = True
             self._tell_waiters()
+
+    def _tidy(self) -> None:
+        if self._keeper is not None:
+            self._keeper.tidy(lambda: Fence(self._hub, self._subscription), accounted=self._accounted)
 
     def _announce(self) -> None:
         with self._turn_lock:
@@ -189,27 +200,19 @@ class Persister:
         own = sum(len(chunk.events) for chunk in chunks)
         given_up = sum(self._given_up.values())
         self._write(records)
-        self._committed += own - (sum(self._given_up.values()) - given_up)
+        given_up = sum(self._given_up.values()) - given_up
+        self._committed += own - given_up
+        if not given_up:  # so the gaps are in the store; what was overloaded never counted as published
+            missed = [some for chunk in chunks for some in chunk.missed if some.reason != "overloaded"]
+            self._accounted += sum(some.number for some in missed)
 
     def _stream_of(self, event: Event) -> str:
         return self._stream_id if self._stream_id is not None else (event.session_id or DEFAULT_STREAM)
 
     def _gaps(self, missed: Sequence[Missed]) -> list[Record]:
-        """One ``sonde.gap`` for each session that misses something. They have their own writer; no hub counts them."""
-        by_session: dict[str, dict[str, int]] = {}
-        for session_id, reason, number in missed:
-            by_session.setdefault(session_id, {})[reason] = number
-        events = [
-            PublishedEvent(
-                EventType.GAP.value,
-                self._clock.time_ns(),
-                session_id,
-                data={"missed": sum(reasons.values()), "reasons": reasons},
-                writer_id=f"{self._hub.writer_id}-recorder",
-                seq=self._next_own_seq(),
-            )
-            for session_id, reasons in by_session.items()
-        ]
+        """They have their own writer; no hub counts them."""
+        writer_id = f"{self._hub.writer_id}-recorder"
+        events = gap_events(missed, time_ns=self._clock.time_ns(), writer_id=writer_id, next_seq=self._next_own_seq)
         return self._preparation.records(events, self._stream_of)
 
     def _write(self, records: Sequence[Record]) -> None:

@@ -1,0 +1,43 @@
+"""Fence: a moment between events, and whether the store has all that was published before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sonde.hub import Hub, RecorderSubscription
+
+
+class Fence:
+    """Made at a moment; passed once all that was published before is committed, or counted as lost.
+
+    Not by sequence numbers: one may be burnt by an interrupt, and its event never comes.
+    """
+
+    def __init__(self, hub: Hub, subscription: RecorderSubscription) -> None:
+        """The moment is now."""
+        self._hub = hub
+        self._subscription = subscription
+        progress = hub.progress()
+        self._published = progress.waiting + progress.claimed
+        self._accepted: int | None = None
+
+    def is_passed(self) -> bool:
+        """Whether it is so by now. Some microseconds."""
+        if self._accepted is None:
+            progress = self._hub.progress()
+            if progress.handed_over + progress.failed < self._published:
+                return False
+            self._accepted = self._subscription.accepted  # the hub's thread raises it before ``handed_over``
+        return self._subscription.released >= self._accepted
+
+
+class Keeper(Protocol):
+    """Somebody who keeps events until they are committed."""
+
+    def tidy(self, fence: Callable[[], Fence], *, accounted: int) -> None:
+        """The persister has written something, or had nothing to write. Called on its thread; must not raise.
+
+        ``fence`` makes one; ``accounted`` events never come, and a gap in the store says so.
+        """
+        ...
