@@ -224,4 +224,4 @@ def test_a_disabled_recorder_records_none(monkeypatch: pytest.MonkeyPatch, name:
     monkeypatch.setenv("SONDE_DISABLED", "1")
     with sonde.record(session_id="s", metrics_interval_s=0.01):
         sonde.counter(name).inc()
-        assert "sonde-metrics" not in [thread.name for thread in threading.enumerate()]
+        assert "sonde-ticker" not in [thread.name for thread in threading.enumerate()]
