@@ -119,3 +119,4 @@ class EventType(StrEnum):
     GAP = "sonde.gap"
     METRICS = "sonde.metrics"
     MEMORY = "sonde.memory"
+    PROFILE = "sonde.profile"

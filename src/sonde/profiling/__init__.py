@@ -1,5 +1,10 @@
 """Profiles: where a program spends its time, by session, task and tool."""
 
+from sonde.profiling.chunk import LOST_STACK as LOST_STACK
+from sonde.profiling.chunk import MORE_STACKS as MORE_STACKS
+from sonde.profiling.chunk_reader import ChunkReader as ChunkReader
+from sonde.profiling.chunk_writer import LEAST_CHUNK_BYTES as LEAST_CHUNK_BYTES
+from sonde.profiling.chunk_writer import ChunkWriter as ChunkWriter
 from sonde.profiling.collapsed import to_collapsed as to_collapsed
 from sonde.profiling.pprof import from_pprof as from_pprof
 from sonde.profiling.pprof import to_pprof as to_pprof

@@ -4,6 +4,7 @@ from sonde.query.derived import derive_metrics
 from sonde.query.metrics import read_metrics
 from sonde.query.operation import Operation
 from sonde.query.operations import OperationTree, OperationTreeBuilder
+from sonde.query.profiles import RecordedProfile, load_profile, read_profile, select_samples
 from sonde.query.pulse import Pulse
 from sonde.query.replay import replay
 from sonde.query.session import Session, SessionSummary, session_from_events
@@ -22,6 +23,7 @@ __all__ = [
     "OperationTree",
     "OperationTreeBuilder",
     "Pulse",
+    "RecordedProfile",
     "Session",
     "SessionSummary",
     "Status",
@@ -30,10 +32,13 @@ __all__ = [
     "derive_metrics",
     "duration_of",
     "list_sessions",
+    "load_profile",
     "load_session",
     "read_metrics",
+    "read_profile",
     "replay",
     "resolve_session",
+    "select_samples",
     "session_from_events",
     "tokens_of",
 ]
