@@ -121,7 +121,7 @@ def test_a_file_that_others_may_read_is_a_remark(sound: Path, sonde: Any) -> Non
 
 def test_free_pages_are_counted(db: Path, sonde: Any, sample: Any) -> None:
     """Pages that hold nothing any more are in the figures."""
-    sample.append(db, *(Event("tick", 10**18, "s", data={"text": "x" * 900}) for _ in range(500)))
+    sample.append(db, *(Event("tick", 10**18, "s", data={"text": "x" * 400}) for _ in range(1_000)))
     alter(db, "CREATE TABLE spare AS SELECT * FROM events")
     alter(db, "DROP TABLE spare")
     (document,) = sonde("doctor", "--json").documents

@@ -123,7 +123,7 @@ class Examination:
                     place = (
                         f"'{found.stream_id}' version {found.version}: " if found.stream_id and found.version else ""
                     )
-                    self.damage.append(f"{found.kind}: {place if found.kind == 'checksum' else ''}{found.detail}")
+                    self.damage.append(f"{found.kind}: {place if found.position else ''}{found.detail}")
         self._look_at_sessions(store)
 
     def _look_at_sessions(self, store: SQLiteStore) -> None:

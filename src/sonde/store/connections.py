@@ -54,6 +54,17 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def snapshot(connection: apsw.Connection) -> Iterator[None]:
+    """Let all reads of the block see one state: rows, and the contents that they name."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
 class FileLock:
     """A lock between processes, held for moments. Not thread-safe: used under the write lock."""
 
@@ -119,6 +130,7 @@ class Connections:
         self._location = location
         self._in_memory = location.url == MEMORY
         self._busy_timeout_s = busy_timeout_s
+        self._synced = synced
         self._write_lock = threading.Lock()
         self._gate = threading.Condition(threading.Lock())  # for what follows
         self._borrowed = 0
@@ -130,7 +142,6 @@ class Connections:
         locks = location.writable and not self._in_memory and _HAS_FLOCK
         self._file_lock = FileLock(f"{location.url}-lock") if locks else None
         if self._in_memory:
-        self._synced = synced
             self._writer = self._open()
 
     def _open(self) -> apsw.Connection:

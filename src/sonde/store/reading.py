@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import apsw
 
 from sonde.errors import StoreCorruptError
 from sonde.events import Position, RecordedEvent, decode_object
 from sonde.store.contract import StreamInfo
+from sonde.store.expansion import ContentDamageError, ContentReader
 from sonde.store.names import NameReader
 from sonde.store.origins import OriginReader
 from sonde.store.rows import fetch
@@ -41,6 +43,7 @@ class Reading:
         self._names = NameReader("names", {0: ""})
         self._streams = NameReader("streams")
         self._origins = OriginReader()
+        self._contents = ContentReader()
 
     def stream_page(
         self, connection: apsw.Connection, stream_id: str, from_version: int, *, event_type: str | None, rows: int
@@ -154,7 +157,11 @@ class Reading:
                         session_id,
                         plan_id,
                         task_id,
-                        {} if data is None else decode_object(data),
+                        decode_object(data)
+                        if type(data) is str
+                        else self._large(connection, data)
+                        if data is not None
+                        else {},
                         trace_id,
                         span_id,
                         parent_id,
@@ -165,9 +172,17 @@ class Reading:
                         position=Position(position),
                     )
                 )
+            except ContentDamageError as error:
+                raise StoreCorruptError(
+                    f"cannot read event {version} of stream {stream_id!r} in '{self._url}': {error}; check the store "
+                    "with sonde doctor, restore a backup"
+                ) from None
             except ValueError as error:
                 raise StoreCorruptError(
                     f"cannot read event {version} of stream {stream_id!r} in '{self._url}': its data is no JSON object "
                     f"({error}); check the store with sonde doctor"
                 ) from None
         return events
+
+    def _large(self, connection: apsw.Connection, place: int) -> dict[str, Any]:
+        return decode_object(self._contents.expand(connection, place))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import apsw
 
+from sonde.store import collection
 from sonde.store.rows import fetch
 
 ROWS_PER_TRANSACTION = 5_000
@@ -31,6 +32,7 @@ def remove_some(connection: apsw.Connection, stream_id: str, before_version: int
         return 0, True
     end = min(goal, first + ROWS_PER_TRANSACTION)
     connection.execute(_KEEP_FLOOR)
+    collection.release(connection, number, end)
     connection.execute("DELETE FROM events WHERE stream = ? AND version < ?", (number, end))
     removed = connection.changes()
     connection.execute("UPDATE streams SET first_version = ? WHERE id = ?", (end, number))

@@ -6,6 +6,8 @@ beside ``UNIQUE(stream, version)``: identities live as ranges in ``seen``, and s
 Neither the last position nor a stream's head is stored while events are there, so an append touches no counter row:
 they are the maxima of two b-trees, one seek each. Retention, which alone could lower them, writes ``floor`` and
 ``first_version``.
+
+Data of 512 bytes and more is kept as pieces, each once, in compressed blocks; see :mod:`sonde.store.contents`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ SCHEMA_VERSION: Final = 1
 
 # NULL takes no byte in a row: NULL data is {}. Name 0 is the empty string. ``origin`` stands for session, plan, task
 # and writer together. ``ids`` is trace, span and parent in one blob (32 bytes; 24 without a parent), or, where they are
-# no lower-case hex of W3C length, a JSON array of the three texts.
+# no lower-case hex of W3C length, a JSON array of the three texts. ``data`` is JSON, or an integer: the place of its
+# root, ``block << 16 | number``; the column has no type, which would make a text of that.
 TABLES: Final = (
     "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     "INSERT INTO names (id, name) VALUES (0, '')",
@@ -47,7 +50,7 @@ TABLES: Final = (
         seq INTEGER NOT NULL,
         checksum INTEGER NOT NULL,
         ids BLOB,
-        data TEXT,
+        data,
         UNIQUE (stream, version)
     )""",
     # Which sequence numbers of a writer the store has: closed ranges, disjoint and never adjacent.
@@ -63,10 +66,23 @@ TABLES: Final = (
         registered_ns INTEGER NOT NULL,
         released_ns INTEGER
     )""",
-    # One row: no position up to ``floor`` is ever given again.
-    "CREATE TABLE retention (id INTEGER PRIMARY KEY CHECK (id = 0), floor INTEGER NOT NULL)",
-    "INSERT INTO retention (id, floor) VALUES (0, 0)",
-    # The original's table, for its users' queries. Whole seconds round down before 1970 too, hence the remainders.
+    # Large data: see :mod:`sonde.store.block` for what a block holds. ``pieces`` finds texts and nodes by their digest;
+    # ``uses`` counts the events and other blocks that name a block.
+    "CREATE TABLE blocks (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
+    "CREATE TABLE pieces (digest BLOB PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE uses (block INTEGER PRIMARY KEY, count INTEGER NOT NULL)",
+    "CREATE INDEX unused ON uses (block) WHERE count <= 0",
+    # One row: no position up to ``floor``, and no block's number up to ``block_floor``, is ever given again.
+    # ``collections`` rises when blocks go: who remembers places must forget them.
+    """CREATE TABLE retention (
+        id INTEGER PRIMARY KEY CHECK (id = 0),
+        floor INTEGER NOT NULL,
+        block_floor INTEGER NOT NULL,
+        collections INTEGER NOT NULL
+    )""",
+    "INSERT INTO retention (id, floor, block_floor, collections) VALUES (0, 0, 0, 0)",
+    # The original's table, for its users' queries; large data, which SQL alone cannot inflate, is shown as a reference,
+    # {"$content": place}. Whole seconds round down before 1970 too, hence the remainders.
     """CREATE VIEW telemetry_events AS SELECT
         e.position AS id,
         s.name AS stream_id,
@@ -75,7 +91,8 @@ TABLES: Final = (
         (SELECT name FROM names WHERE id = o.session) AS session_id,
         (SELECT name FROM names WHERE id = o.plan) AS plan_id,
         (SELECT name FROM names WHERE id = o.task) AS task_id,
-        coalesce(e.data, '{}') AS data,
+        CASE typeof(e.data) WHEN 'text' THEN e.data WHEN 'null' THEN '{}'
+            ELSE '{"$content":' || e.data || '}' END AS data,
         strftime('%Y-%m-%d %H:%M:%S',
                  (e.time_ns - ((e.time_ns % 1000000000) + 1000000000) % 1000000000) / 1000000000, 'unixepoch')
           || rtrim(rtrim(printf('.%09d', ((e.time_ns % 1000000000) + 1000000000) % 1000000000), '0'), '.')

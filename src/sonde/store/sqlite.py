@@ -11,9 +11,9 @@ import apsw
 
 from sonde.errors import StoreClosedError, StoreError
 from sonde.events import Event, Position, RecordedEvent
-from sonde.store import copying, identities, liveness, retention, schema, verification
+from sonde.store import collection, copying, identities, liveness, retention, schema, verification
 from sonde.store.attachment import Attachment
-from sonde.store.connections import transaction
+from sonde.store.connections import snapshot, transaction
 from sonde.store.contract import (
     AppendResult,
     Durability,
@@ -122,6 +122,10 @@ class SQLiteStore:
             with attachment.writing("truncate") as connection, transaction(connection):
                 count, done = retention.remove_some(connection, stream_id, before_version)
             removed += count
+        done = False
+        while not done:  # always: an earlier call may have been killed before this
+            with attachment.writing("truncate") as connection, transaction(connection):
+                done = collection.collect_some(connection)
         compact = removed == 0 or self.url == MEMORY
         while not compact:
             with attachment.writing("truncate") as connection:
@@ -130,12 +134,12 @@ class SQLiteStore:
 
     def _write(self, attachment: Attachment, records: Sequence[Record], expected_version: int | None) -> AppendResult:
         writer = attachment.writer
+        if not records:
+            return AppendResult(0, 0, Position.START, writer.durability, 0)
         committed = False
         with attachment.writing("append to") as connection:
             try:
                 with transaction(connection):
-        if not records:
-            return AppendResult(0, 0, Position.START, writer.durability, 0)
                     result = writer.append(connection, records, expected_version)
                 committed = True
             finally:
@@ -198,7 +202,7 @@ class SQLiteStore:
 
         def look(position: int) -> tuple[list[RecordedEvent], int]:
             attachment = self._attached()
-            with attachment.reading() as connection:
+            with attachment.reading() as connection, snapshot(connection):
                 last = attachment.reader.last_position(connection)
                 if last <= position:
                     return [], position
@@ -232,7 +236,7 @@ class SQLiteStore:
         while going is not None and (left is None or left > 0):
             try:
                 attachment = self._attached()
-                with attachment.reading() as connection:
+                with attachment.reading() as connection, snapshot(connection):
                     events, going = page(attachment, connection, going, rows if left is None else min(rows, left))
             except StoreClosedError:
                 return
@@ -279,10 +283,6 @@ class SQLiteStore:
             held = attachment.lock_files is not None and attachment.lock_files.is_held(writer_id)
             return liveness.judge(connection, writer_id, held=held)
 
-    # --- the whole ---------------------------------------------------------------------------------------------------
-
-    def health(self) -> StoreHealth:
-        """Figures about the store. Cheap; :meth:`verify` reads everything."""
     def seen(self, writer_id: str) -> list[tuple[int, int]]:
         """The numbers of a writer's events that were ever stored, as closed ranges; also of those that are removed."""
         attachment = self._attached()
@@ -291,6 +291,10 @@ class SQLiteStore:
         with attachment.reading() as connection:
             return identities.ranges(connection, storable(writer_id))
 
+    # --- the whole ---------------------------------------------------------------------------------------------------
+
+    def health(self) -> StoreHealth:
+        """Figures about the store. Cheap; :meth:`verify` reads everything."""
         attachment = self._attached()
         ok, detail, events, version = True, "", 0, 0
         try:
@@ -314,7 +318,7 @@ class SQLiteStore:
         attachment = self._attached()
         if not isinstance(attachment.reader, Reading):
             return iter(())
-        return verification.verify(attachment.reading, attachment.reader, progress)
+        return verification.verify(attachment.reading, attachment.location.url, progress)
 
     def backup(
         self,

@@ -11,6 +11,7 @@ import apsw
 from sonde.errors import EventEncodeError, WrongExpectedVersionError
 from sonde.events import Event, Position, checksum, encode_data, sanitize
 from sonde.store import identities
+from sonde.store.contents import LARGE, ContentWriter
 from sonde.store.contract import AppendResult, Durability, Record
 from sonde.store.names import NameWriter, storable
 from sonde.store.origins import OriginWriter
@@ -123,14 +124,16 @@ class Writing:
 
     def __init__(self, url: str, durability: Durability = Durability.COMMIT) -> None:
         self._url = url
-        self.names = NameWriter()
         self.durability = durability
+        self.names = NameWriter()
         self._origins = OriginWriter(self.names)
+        self._contents = ContentWriter()
 
     def settle(self, *, committed: bool) -> None:
         """The transaction is over: remember the numbers that it gave, or forget them."""
         self.names.settle(committed=committed)
         self._origins.settle(committed=committed)
+        self._contents.settle(committed=committed)
 
     def append(
         self, connection: apsw.Connection, records: Sequence[Record], expected_version: int | None
@@ -145,6 +148,7 @@ class Writing:
         first_position = position
         duplicates = 0
         row_values: list[Any] = []
+        large: list[int] = []  # where in them data stands that becomes a place
         names, origins = self.names.known, self._origins.known
         head: _Head | None = None
         for record in records:
@@ -170,6 +174,12 @@ class Writing:
                 kind = self.names.number(connection, str(event.type))
                 origin = origins.get(key) or self._origins.intern(connection, key)
             check = checksum(event, data_json, writer_id, seq)
+            stored: str | bytes | None
+            if len(data_json) < LARGE:
+                stored = None if data_json == b"{}" else data_json.decode()
+            else:
+                stored = data_json
+                large.append(len(row_values) + _WIDTH - 1)
             row_values += (
                 position,
                 head.number,
@@ -180,8 +190,12 @@ class Writing:
                 seq,
                 check - 0x1_0000_0000 if check > 0x7FFF_FFFF else check,  # signed: four bytes in a row, not six
                 packed_ids(event) if event.trace_id or event.span_id or event.parent_id else None,
-                None if data_json == b"{}" else data_json.decode(),
+                stored,
             )
+        if large:
+            places = self._contents.store(connection, [row_values[index] for index in large])
+            for index, place in zip(large, places, strict=True):
+                row_values[index] = place
         _insert(connection, row_values)
         if position == first_position or head is None:
             return AppendResult(0, 0, Position.START, self.durability, duplicates)
