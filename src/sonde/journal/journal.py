@@ -158,13 +158,14 @@ class Journal:
         self._is_closed = True
         if self._arenas is not None:
             self._arenas.close(keep=not is_all_written)
-        if self._mark is None:
+        mark, self._mark = self._mark, None
+        if mark is None:
             return
         if is_all_written:
-            self._mark.remove()
+            mark.remove()
         else:
-            self._mark.words[ENDED] = 1
-            self._mark.forget()
+            mark.words[ENDED] = 1
+            mark.forget()
 
     def _first_append(self, event: PublishedEvent) -> None:
         """In a forked child, before the files are there."""

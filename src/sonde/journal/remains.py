@@ -36,6 +36,10 @@ class Left(NamedTuple):
     seqs: frozenset[int]
     """Of the events in its arenas; some or all of them may be in the store already."""
 
+    def missing(self, stored: int) -> int:
+        """As :meth:`Remains.missing`."""
+        return _missing(self.words, stored)
+
 
 class Remains:
     """What one dead writer left, locked: nobody else takes it in meanwhile.
@@ -76,9 +80,7 @@ class Remains:
 
         Exact up to the threads that were publishing at that moment, and the interrupts that there were.
         """
-        words = self.words
-        published = words.appended if words.appended else words.claimed + max(0, words.waiting - 1)
-        return max(0, published - words.accounted - stored)
+        return _missing(self.words, stored)
 
     def remove(self) -> None:
         """All that can be known is in the store: remove the files, the mark last."""
@@ -132,6 +134,11 @@ def look(folder: str) -> list[Left]:
         finally:
             os.close(handle)
     return found
+
+
+def _missing(words: Words, stored: int) -> int:
+    published = words.appended if words.appended else words.claimed + max(0, words.waiting - 1)
+    return max(0, published - words.accounted - stored)
 
 
 def _marks(folder: str) -> list[str]:

@@ -17,19 +17,22 @@ from sonde.errors import ConfigError, StoreError
 from sonde.events import Event
 from sonde.failures import LOGGER
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow, Ticker
-from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices, price
+from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices
 from sonde.metrics import DEFAULT_REGISTRY, Family, Registry
 from sonde.persister import FlushReport, Persister
 from sonde.recorder.health import Health
 from sonde.recorder.interval import valid_interval_s
+from sonde.recorder.keeping import checked_durability, is_all_written, journal_for, store_durability
 from sonde.recorder.location import default_db, default_session_id, inherited_scope, is_disabled
 from sonde.recorder.memory_events import DEFAULT_MEMORY_INTERVAL_S, MemoryEvents
 from sonde.recorder.meter import Meter
 from sonde.recorder.metric_events import DEFAULT_METRICS_INTERVAL_S, MetricEvents
+from sonde.recorder.pricing import Pricing
+from sonde.recorder.recovery import recover_or_log
 from sonde.recorder.stats import RecorderStats
 from sonde.recorder.worker import close_in_workers
 from sonde.redaction import NoRedactor, Redactor, SecretRedactor
-from sonde.store import EventStore, SQLiteStore
+from sonde.store import Durability, EventStore, SQLiteStore
 from sonde.store import open as open_store
 
 if TYPE_CHECKING:
@@ -80,6 +83,7 @@ class Recorder:
         prices: PriceTable | None = None,
         max_pending_bytes: int = DEFAULT_MAX_PENDING_BYTES,
         overflow: Overflow = "drop",
+        durability: Durability | str = Durability.COMMIT,
         metrics: bool = True,
         metrics_interval_s: float | None = DEFAULT_METRICS_INTERVAL_S,
         memory_interval_s: float | None = DEFAULT_MEMORY_INTERVAL_S,
@@ -91,47 +95,69 @@ class Recorder:
             raise ConfigError(f"cannot record to {os.fspath(path)!r} and to a store at once; give one of them")
         if isinstance(tags, str):
             raise ConfigError(f"cannot tag a session with {tags!r}: expected several tags; write tags=[{tags!r}]")
+        self.durability = checked_durability(durability, own_store=store is None)
         self.session_id = session_id or default_session_id(clock)
         self._is_disabled = is_disabled()
         self._report: FlushReport | None = None
         self._pid = os.getpid()
         self._metrics_servers: list[MetricsServer] = []
         self._meter = Meter()
-        self.hub = Hub(hub_config, session_id=self.session_id, clock=clock)
         self._metrics_interval_s = valid_interval_s(
             metrics_interval_s, "metrics", without="record them only at the end"
         )
         self._memory_interval_s = valid_interval_s(memory_interval_s, "memory", without="record none")
         self._ticker = Ticker("sonde-ticker")
-        self._metric_events = MetricEvents(self.hub.publish, session_id=self.session_id, clock=clock)
-        self._memory_events = MemoryEvents(self.hub.publish, session_id=self.session_id)
+        redactor = SecretRedactor() if redactor is None else redactor
+        self._owns_store = store is None or self._is_disabled
         if self._is_disabled:
             self.store: EventStore = SQLiteStore(":memory:")
-            self._operations: Operations | DisabledOperations = DisabledOperations()
-            self.emit = _ignore_emit
-            self.publish = _ignore_publish
+        elif store is None:
+            self.store = open_store(path or default_db(), durability=store_durability(self.durability))
         else:
-            self._owns_store = store is None
-            self.store = open_store(path or default_db()) if store is None else store
-            try:
+            self.store = store
+        try:
+            self._journal = None
+            if not self._is_disabled:
+                self._journal = journal_for(
+                    self.store, session_id=self.session_id, durability=self.durability, max_bytes=max_pending_bytes
+                )
+                recover_or_log(self.store, redactor=redactor, clock=clock)
+            self.hub = Hub(hub_config, session_id=self.session_id, clock=clock, witness=self._journal)
+            if not self._is_disabled:
                 self._persister = Persister(
                     self.hub,
                     self.store,
                     max_pending_bytes=max_pending_bytes,
                     overflow=overflow,
-                    redactor=SecretRedactor() if redactor is None else redactor,
-                    complete=_Pricing(default_prices() if prices is None else prices),
+                    redactor=redactor,
+                    complete=Pricing(default_prices() if prices is None else prices),
                     on_commit=self._meter.announced if metrics else None,
+                    keeper=self._journal,
                     clock=clock,
                 )
-            except BaseException:
-                if self._owns_store:
-                    self.store.close()
-                raise
+        except BaseException:
+            if self._owns_store:
+                self.store.close()
+            raise
+        if self._journal is not None:
+            self._journal.open()
+        self._metric_events = MetricEvents(self.hub.publish, session_id=self.session_id, clock=clock)
+        self._memory_events = MemoryEvents(self.hub.publish, session_id=self.session_id)
+        self._offer(capture or ContentCapture(), clock)
+        if not self._is_disabled:
+            self._open_session(tags)
+            self._start_ticking()
+            _OPEN.add(self)
+            _WORKERS.arrange()
+
+    def _offer(self, capture: ContentCapture, clock: Clock) -> None:
+        if self._is_disabled:
+            self._operations: Operations | DisabledOperations = DisabledOperations()
+            self.emit = _ignore_emit
+            self.publish = _ignore_publish
+        else:
             self._health = Health(self.hub, self._persister, self.store, failures=self._failures)
-            self._operations = Operations(
-                self.hub.publish, session_id=self.session_id, capture=capture or ContentCapture(), clock=clock
-            )
+            self._operations = Operations(self.hub.publish, session_id=self.session_id, capture=capture, clock=clock)
             self.emit = self.hub.emit
             self.publish = self.hub.publish
         self.session = self._operations.session
@@ -141,11 +167,6 @@ class Recorder:
         self.model = self._operations.model
         self.shell = self._operations.shell
         self.current = self._operations.current
-        if not self._is_disabled:
-            self._open_session(tags)
-            self._start_ticking()
-            _OPEN.add(self)
-            _WORKERS.arrange()
 
     def _start_ticking(self) -> None:
         self._metric_events.start()
@@ -191,13 +212,17 @@ class Recorder:
             dropped=report.dropped,
             failures=self._failures(),
             error=report.error,
+            durability=self.durability.value,
+            unjournaled=0 if self._journal is None else self._journal.unjournaled,
+            journal_bytes=0 if self._journal is None else self._journal.size_bytes,
         )
 
     def _failures(self) -> dict[str, int]:
         total: Counter[str] = Counter()
         logs = (self.hub.failures, self._persister.failures)
         periodic = (self._ticker.failures, self._metric_events.failures, self._memory_events.failures)
-        for log in (*logs, *periodic, *(server.failures for server in self._metrics_servers)):
+        journal = () if self._journal is None else (self._journal.failures,)
+        for log in (*logs, *journal, *periodic, *(server.failures for server in self._metrics_servers)):
             total.update(log.counts)
         return dict(total)
 
@@ -284,6 +309,8 @@ class Recorder:
         self.hub.stop()
         self.hub.wait(max(0.0, deadline_s - time.monotonic()))
         self._report = self._persister.stop(max(0.0, deadline_s - time.monotonic()))
+        if self._journal is not None:
+            self._journal.close(is_all_written=is_all_written(self._report))
         _OPEN.discard(self)
         if self._owns_store:
             try:
@@ -327,6 +354,7 @@ def record(
     prices: PriceTable | None = None,
     max_pending_bytes: int = DEFAULT_MAX_PENDING_BYTES,
     overflow: Overflow = "drop",
+    durability: Durability | str = Durability.COMMIT,
     metrics: bool = True,
     metrics_interval_s: float | None = DEFAULT_METRICS_INTERVAL_S,
     memory_interval_s: float | None = DEFAULT_MEMORY_INTERVAL_S,
@@ -346,6 +374,10 @@ def record(
         prices: what tokens cost where nobody reports it. By default the table of ``genai-prices``, if installed.
         max_pending_bytes: how much may wait in memory while the disk does not take it.
         overflow: past that, ``"drop"`` counts and records a gap; ``"block"`` lets threads wait up to a second.
+        durability: what survives what. ``"commit"``: what is committed survives ``kill -9``, and that comes a moment
+            after ``emit``. ``"emit"``: an event survives it from the moment at which ``emit`` returns, at some 1 µs
+            more; on Linux, in a file. ``"power"``: what is committed survives a power cut, too. A store that you opened
+            keeps its own.
         metrics: ``False`` derives none from what is recorded: :attr:`Recorder.registry` stays empty.
         metrics_interval_s: how often what changed in the default metrics registry is recorded as ``sonde.metrics``
             events. It also is at the end; with ``None`` or 0 only then.
@@ -372,24 +404,12 @@ def record(
         prices=prices,
         max_pending_bytes=max_pending_bytes,
         overflow=overflow,
+        durability=durability,
         metrics=metrics,
         metrics_interval_s=metrics_interval_s,
         memory_interval_s=memory_interval_s,
         hub_config=hub_config,
     )
-
-
-class _Pricing:
-    """Adds what a model call cost; on the persister's thread, since the table may have to be loaded."""
-
-    def __init__(self, table: PriceTable) -> None:
-        self._table = table
-
-    def __call__(self, event: Event) -> Event:
-        return price(event, self._table) if event.type in _PRICED else event
-
-
-_PRICED = frozenset({"model.completed", "model.failed", "model.cancelled"})
 
 
 def _ignore_emit(type: str, data: Any = None, /, **more: Any) -> None:

@@ -21,6 +21,11 @@ class RecorderStats:
         dropped: events that will never be in the store, by reason; each is counted in a ``sonde.gap`` event there.
         failures: what went wrong in the background, by kind and count. The logger ``sonde`` has the words.
         error: why the store takes nothing at the moment, if so.
+        durability: what an event survives once ``emit`` has returned, or once it is committed: as :func:`record` was
+            asked for.
+        unjournaled: with durability ``emit``: events that survive a kill only once they are committed, since there was
+            no room for a copy.
+        journal_bytes: with durability ``emit``: what those copies take of the disk.
     """
 
     session_id: str
@@ -32,3 +37,6 @@ class RecorderStats:
     dropped: dict[str, int]
     failures: dict[str, int]
     error: str | None
+    durability: str = "commit"
+    unjournaled: int = 0
+    journal_bytes: int = 0
