@@ -435,3 +435,53 @@ def test_a_store_opens_again(tmp_path: Path) -> None:
     assert second.append_batch([record("s", 7)]).duplicates == 1
     assert second.append("s", numbered(1)).first_version == 5
     second.close()
+
+
+def said(turns: int, *, start: int = 0) -> dict[str, object]:
+    """A prompt of so many messages, some of them short, some with what JSON escapes."""
+    chance = random.Random(start)
+    texts = [chance.randbytes(chance.randrange(0, 900)).hex() + 'she said "no"\n\u00e4' for _ in range(turns)]
+    return {"messages": [{"role": "user", "content": text} for text in texts], "model": "m"}
+
+
+def test_large_and_repeated_data_is_read_back(store: EventStore) -> None:
+    """A context that is resent, in streams that share it, through each way of reading."""
+    given = [Event("model.started", turns, data=said(turns)) for turns in range(1, 60, 4)]
+    store.append("s", given)
+    for event in given:
+        store.append("t", [event, Event("b.c", 1, data={"text": "x" * 700})])
+    assert [event.data for event in store.read("s")] == [event.data for event in given]
+    assert [event.data for event in store.read("s", 5, limit=3)] == [event.data for event in given[4:7]]
+    assert [event.data for event in store.read_by_type("t", "model.started")] == [event.data for event in given]
+    assert [event.data for event in store.read_all(types=["model.started"])] == [event.data for event in given] * 2
+    followed = store.follow(Position.START, stream_id="s", timeout_s=0)
+    assert [event.data for event in followed] == [event.data for event in given]
+
+
+@pytest.mark.parametrize("size", [510, 511, 512, 513, 4_096, 4_097, 70_000, 1_000_000])
+def test_data_of_any_size_is_read_back(store: EventStore, size: int) -> None:
+    """A text that doesn't repeat, around the sizes where a store may change how it keeps it."""
+    text = random.Random(size).randbytes(size // 2).hex() + "x" * (size % 2)
+    store.append("s", [Event("a.b", 1, data={"text": text, "list": [text, [text]]})])
+    assert [event.data for event in store.read("s")] == [{"text": text, "list": [text, [text]]}]
+
+
+def test_known_identities_with_large_data_are_skipped(store: EventStore) -> None:
+    """A retry adds nothing, whatever its size."""
+    records = [Record("s", "w-1", seq, Event("a.b", seq, data=said(seq))) for seq in range(1, 30)]
+    store.append_batch(records[:20])
+    assert store.append_batch(records).duplicates == 20
+    assert [event.data for event in store.read("s")] == [record.event.data for record in records]
+
+
+def test_truncation_keeps_what_others_share(store: EventStore) -> None:
+    """Data that remains is whole, though what it shares came with events that are gone."""
+    for turns in range(1, 41):
+        store.append("s", [Event("a.b", turns, data=said(turns))])
+    store.append("t", [Event("a.b", 1, data=said(30))])
+    assert store.truncate("s", 40) == 39
+    assert [event.data for event in store.read_all()] == [said(40), said(30)]
+    assert store.truncate("s", 41) == 1
+    assert [event.data for event in store.read("t")] == [said(30)]
+    store.append("s", [Event("a.b", 1, data=said(41))])
+    assert [event.data for event in store.read("s")] == [said(41)]
