@@ -10,6 +10,7 @@ import click
 from rich.text import Text
 
 from sonde.cli.documents import event_document
+from sonde.cli.memory_text import memory_text
 from sonde.cli.output import data_console, print_json
 from sonde.cli.wording import amount_text, clock_text, dollars, duration_text, local, middle_cut, plural, shortened
 from sonde.events import Event, EventType
@@ -147,7 +148,7 @@ class LineWriter:
         if error:
             text.append(f"  {error}", "red")
         elif role is None or status is None:
-            details = details_text(event.data, leave_out=name)
+            details = event_text(event, leave_out=name)
             if details:
                 text.append(f"  {details}", "dim")
 
@@ -179,6 +180,13 @@ class EventPrinter:
 def session_style(session_id: str) -> str:
     """A colour that a session keeps, in every process."""
     return _SESSION_STYLES[sum(session_id.encode("utf-8", "replace")) % len(_SESSION_STYLES)]
+
+
+def event_text(event: Event, *, leave_out: str = "") -> str:
+    """What an event says besides its type and name."""
+    if event.type == EventType.MEMORY:
+        return memory_text(event.data)
+    return details_text(event.data, leave_out=leave_out)
 
 
 def details_text(data: dict[str, Any], *, leave_out: str = "") -> str:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from sonde.cli.line import GAP_STYLE, STATUS_STYLE, details_text, first_line, gap_text
+from sonde.cli.line import GAP_STYLE, STATUS_STYLE, details_text, event_text, first_line, gap_text
+from sonde.cli.memory_text import last_memory_text
 from sonde.cli.output import note
 from sonde.cli.sessions import cost_text, status_word
 from sonde.cli.wording import (
@@ -77,7 +78,10 @@ def print_session(store: EventStore, session_id: str, console: Console, view: Tr
         SessionNotFoundError: the store holds none of that name.
     """
     session = load_session(store, session_id)
-    print_header(session.summary, console, peak_bytes=max(map(_peak_bytes, session.tree.operations), default=0))
+    # Why it ended is no question where it completed, and reading costs as much as the tree.
+    memory = "" if session.summary.status is Status.COMPLETED else last_memory_text(store, session.summary)
+    peak_bytes = max(map(_peak_bytes, session.tree.operations), default=0)
+    print_header(session.summary, console, peak_bytes=peak_bytes, memory=memory)
     notes = session_notes(store, session, with_events=view.events)
     tree = SessionTree(session, notes, view)
     lines = tree.lines()
@@ -92,8 +96,15 @@ def print_session(store: EventStore, session_id: str, console: Console, view: Tr
         note("(shown in part: all of it with --full, some of it with --failures, --kind or --depth)")
 
 
-def print_header(summary: SessionSummary, console: Console, *, peak_bytes: int = 0) -> None:
-    """Print what a session is: status, when, who, how much; ``peak_bytes``: memory of its largest command, if known."""
+def print_header(summary: SessionSummary, console: Console, *, peak_bytes: int = 0, memory: str = "") -> None:
+    """Print what a session is: status, when, who, how much.
+
+    Args:
+        summary: the session.
+        console: where to.
+        peak_bytes: memory of its largest command, if known.
+        memory: what its own process held last, if known.
+    """
     head = Text.assemble((printable(summary.stream_id), "bold"))
     head.append("  ")
     head.append_text(status_word(summary.status))
@@ -116,6 +127,7 @@ def print_header(summary: SessionSummary, console: Console, *, peak_bytes: int =
         ("command", " ".join(part for part in (summary.command, f"({process})" if process else "") if part)),
         ("tags", ", ".join(summary.tags)),
         ("totals", _totals_text(summary) + (f" · peak memory {bytes_text(peak_bytes)}" if peak_bytes else "")),
+        ("memory", memory),
     ]
     for label, value in rows:
         if value:
@@ -351,7 +363,7 @@ def _note_text(item: Note | str) -> Text:
         return Text(f"⚠ {gap_text(event.data)}", GAP_STYLE)
     text = Text.assemble(("· ", "dim"))
     text.append(shortened(event.type, 60))
-    details = details_text(event.data)
+    details = event_text(event)
     text.append(f"  {details}" if details else "", "dim")
     text.append(f"  {clock_text(event.time_ns)}", "dim")
     return text
