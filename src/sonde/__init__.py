@@ -97,6 +97,11 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.profiling import Profile as Profile
     from sonde.profiling import ProfileConfig as ProfileConfig
     from sonde.profiling import ProfileRecorder as ProfileRecorder
+    from sonde.profiling import ProfileReport as ProfileReport
+    from sonde.profiling import cpu_profile as cpu_profile
+    from sonde.profiling import start_cpu_profile as start_cpu_profile
+    from sonde.profiling import stop_cpu_profile as stop_cpu_profile
+    from sonde.profiling import waiting_profile as waiting_profile
     from sonde.recorder import Recorder as Recorder
     from sonde.recorder import RecorderStats as RecorderStats
     from sonde.recorder import record as record
@@ -161,6 +166,7 @@ _HOMES = {
     "ProfileConfig": "profiling",
     "ProfileError": "errors",
     "ProfileRecorder": "profiling",
+    "ProfileReport": "profiling",
     "PublishedEvent": "events",
     "Record": "store",
     "RecordedEvent": "events",
@@ -191,6 +197,7 @@ _HOMES = {
     "Timer": "metrics",
     "WrongExpectedVersionError": "errors",
     "counter": "metrics",
+    "cpu_profile": "profiling",
     "current_scope": "context",
     "dec_active_sessions": "metrics",
     "gauge": "metrics",
@@ -209,6 +216,9 @@ _HOMES = {
     "record_tool_duration": "metrics",
     "render_prometheus": "exporters.prometheus",
     "set_active_sessions": "metrics",
+    "start_cpu_profile": "profiling",
+    "stop_cpu_profile": "profiling",
+    "waiting_profile": "profiling",
 }
 
 _ROOMS = frozenset(

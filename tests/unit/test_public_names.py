@@ -59,6 +59,7 @@ NAMES = [
     "ProfileConfig",
     "ProfileError",
     "ProfileRecorder",
+    "ProfileReport",
     "PublishedEvent",
     "Record",
     "RecordedEvent",
@@ -89,6 +90,7 @@ NAMES = [
     "Timer",
     "WrongExpectedVersionError",
     "counter",
+    "cpu_profile",
     "current_scope",
     "dec_active_sessions",
     "gauge",
@@ -107,6 +109,9 @@ NAMES = [
     "record_tool_duration",
     "render_prometheus",
     "set_active_sessions",
+    "start_cpu_profile",
+    "stop_cpu_profile",
+    "waiting_profile",
 ]
 
 

@@ -6,6 +6,10 @@ from sonde.profiling.chunk_reader import ChunkReader as ChunkReader
 from sonde.profiling.chunk_writer import LEAST_CHUNK_BYTES as LEAST_CHUNK_BYTES
 from sonde.profiling.chunk_writer import ChunkWriter as ChunkWriter
 from sonde.profiling.collapsed import to_collapsed as to_collapsed
+from sonde.profiling.cpu import cpu_profile as cpu_profile
+from sonde.profiling.cpu import start_cpu_profile as start_cpu_profile
+from sonde.profiling.cpu import stop_cpu_profile as stop_cpu_profile
+from sonde.profiling.encoding import encode_profile as encode_profile
 from sonde.profiling.pprof import from_pprof as from_pprof
 from sonde.profiling.pprof import to_pprof as to_pprof
 from sonde.profiling.profile import Frame as Frame
@@ -16,4 +20,10 @@ from sonde.profiling.profile import ValueType as ValueType
 from sonde.profiling.profile import labels_of as labels_of
 from sonde.profiling.recorder import ProfileConfig as ProfileConfig
 from sonde.profiling.recorder import ProfileRecorder as ProfileRecorder
+from sonde.profiling.report import ProfileReport as ProfileReport
+from sonde.profiling.sampler import DEFAULT_HZ as DEFAULT_HZ
+from sonde.profiling.sampler import Mode as Mode
+from sonde.profiling.sampler import Sampler as Sampler
 from sonde.profiling.speedscope import to_speedscope as to_speedscope
+from sonde.profiling.target import Target as Target
+from sonde.profiling.waiting import waiting_profile as waiting_profile
