@@ -80,6 +80,14 @@ def test_any_bytes_are_kept(text: bytes) -> None:
     assert flat(Cutter().cut(text)) == text
 
 
+def test_a_beginning_ends_with_an_element() -> None:
+    """A list whose last number goes on is not one that has grown."""
+    cutter = Cutter()
+    for last in (b"1", b"12", b"123", b"1,2", b"1]"):
+        text = b'{"a":["' + b"x" * 5_000 + b'",' + last + b"]}"
+        assert flat(cutter.cut(text)) == text
+
+
 @given(st.lists(st.sampled_from(TEXTS[1:]), min_size=2, max_size=120), st.integers(1, 60))
 def test_a_list_is_cut_as_its_beginning_was(texts: list[str], size: int) -> None:
     """With memory of the beginning or without, a list has the same pieces: other processes find them."""

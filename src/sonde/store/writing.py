@@ -31,6 +31,7 @@ _STREAM = """SELECT id, max(first_version - 1, ifnull((SELECT max(version) FROM 
     FROM streams WHERE name = ?"""
 _NEW_STREAM = "INSERT INTO streams (name) VALUES (?) RETURNING id"
 
+_EMPTY = len(b"{}")
 _INT64_MAX = 2**63 - 1
 _INT64_MIN = -(2**63)
 
@@ -175,8 +176,9 @@ class Writing:
                 origin = origins.get(key) or self._origins.intern(connection, key)
             check = checksum(event, data_json, writer_id, seq)
             stored: str | bytes | None
-            if len(data_json) < LARGE:
-                stored = None if data_json == b"{}" else data_json.decode()
+            size = len(data_json)
+            if size < LARGE:
+                stored = data_json.decode() if size > _EMPTY else None
             else:
                 stored = data_json
                 large.append(len(row_values) + _WIDTH - 1)

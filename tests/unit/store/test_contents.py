@@ -143,6 +143,26 @@ def test_what_another_handle_collected_is_stored_again(path: Path, store: SQLite
         assert list(other.verify()) == []
 
 
+def test_a_truncation_amid_a_read_is_not_seen(path: Path, store: SQLiteStore) -> None:
+    """Rows and their blocks are read in one state: what goes in between is still there for this page."""
+    store.append("s", [prompt(4)])
+    store.append("t", [Event("a.b", 1)])
+    with SQLiteStore(path) as other:
+        assert len(list(other.read("t"))) == 1  # it has a connection now
+        removed = []
+
+        def before(_cursor: object, statement: str, _values: object) -> bool:
+            if "FROM blocks" in statement and not removed:
+                removed.append(store.truncate("s", 2))
+            return True
+
+        for connection in other._attachment.connections._idle:
+            connection.exec_trace = before
+        assert [event.data for event in other.read("s")] == [prompt(4).data]
+        assert removed == [1]
+        assert list(other.read("s")) == []
+
+
 def test_numbers_of_blocks_are_not_given_again(path: Path, store: SQLiteStore) -> None:
     """A reader keeps blocks by number: one that is gone must not come back as another."""
     store.append("s", [prompt(2)])
