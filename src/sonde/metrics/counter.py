@@ -11,10 +11,11 @@ import msgspec
 
 from sonde.metrics.journal import CHUNK, Journal
 from sonde.metrics.labels import Labels, series_key, valid_labels, valid_name
-from sonde.metrics.metric import MetricType, Rejections
+from sonde.metrics.metric import MetricType, Rejections, plain_number
 from sonde.tally import Tally
 
 _ONE: float = 1
+_LARGEST = sys.float_info.max
 
 
 class _Total(NamedTuple):
@@ -34,11 +35,11 @@ def _fold(total: _Total, amounts: list[Any]) -> _Total:
 
 
 class Counter:
-    """Counts up, exactly: integers without limit, floats added with one rounding for each 512.
+    """Counts up, exactly: integers to a total without limit, floats added with one rounding for each 512.
 
     Any thread and any signal handler may update and read it; nothing blocks, nothing raises. A negative or non-finite
-    amount, or no number at all, changes nothing, is counted in ``rejected`` and logged once. A float total past the
-    largest float stays there.
+    amount, or no number at all, changes nothing, is counted in ``rejected`` and logged once; an integer above the
+    largest float is such a one, too. A float total past the largest float stays there.
 
     >>> calls = Counter("tool_calls_total", {"tool_name": "read_file"})
     >>> calls.inc()
@@ -63,6 +64,14 @@ class Counter:
         self._journal: Journal[_Total] = Journal(_Total(), _fold)
         self._rejections = Rejections(series_key(self.name, self.labels))
 
+    @classmethod
+    def from_total(cls, name: str, labels: Mapping[str, str] | None, total: float) -> Counter:
+        """A counter that has counted ``total``, and goes on from there: a total may be more than any amount."""
+        made = cls(name, labels)
+        start = _Total(total) if isinstance(total, int) else _Total(0, total)
+        made._journal = Journal(start, _fold)
+        return made
+
     def inc(self, n: float = 1) -> None:
         """Add ``n``."""
         # Told by identity, since comparing may run foreign code; small integers are one object each in CPython, and
@@ -74,12 +83,8 @@ class Counter:
 
     def add(self, n: float) -> None:
         """Add ``n``, which may be 0."""
-        try:
-            amount = n if isinstance(n, int) else float(n)
-            allowed = amount >= 0 and math.isfinite(amount)
-        except Exception:  # noqa: BLE001 - a foreign number runs its own code, and may raise what it likes
-            allowed = False
-        if not allowed:
+        amount = n if n.__class__ is float or n.__class__ is int else plain_number(n)
+        if not 0 <= amount <= _LARGEST:
             self._rejections.add(n, "a finite number, 0 or more")
             return
         entries = self._journal.entries

@@ -11,7 +11,7 @@ import msgspec
 
 from sonde.metrics.journal import CHUNK, Journal
 from sonde.metrics.labels import Labels, series_key, valid_labels, valid_name
-from sonde.metrics.metric import MetricType, Rejections
+from sonde.metrics.metric import MetricType, Rejections, plain_number
 
 
 def _fold(value: float, amounts: list[Any]) -> float:
@@ -97,8 +97,8 @@ class Gauge:
 
     def _admitted(self, amount: float) -> float | None:
         try:
-            value = float(amount)
-        except Exception:  # noqa: BLE001 - a foreign number runs its own code, and may raise what it likes
+            value = float(plain_number(amount))
+        except OverflowError:  # an integer past all floats
             value = math.nan
         if math.isfinite(value):
             return value

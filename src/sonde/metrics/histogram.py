@@ -16,7 +16,7 @@ import msgspec
 from sonde.errors import ConfigError
 from sonde.metrics.journal import CHUNK, Journal
 from sonde.metrics.labels import Labels, series_key, valid_labels, valid_name
-from sonde.metrics.metric import MetricType, Rejections
+from sonde.metrics.metric import MetricType, Rejections, plain_number
 from sonde.metrics.sketch import Sketch
 
 DEFAULT_HISTOGRAM_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -92,7 +92,12 @@ def valid_buckets(buckets: Iterable[float] | None) -> tuple[float, ...]:
     """Upper bounds without the infinite one; :class:`~sonde.errors.ConfigError` unless they are finite and ascend."""
     if buckets is None:
         return DEFAULT_HISTOGRAM_BUCKETS
-    bounds = tuple(map(float, buckets))
+    try:
+        bounds = tuple(map(float, buckets))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"cannot use buckets {buckets!r}: {error}; finite upper bounds are expected, as in [0.1, 1, 10]"
+        ) from error
     if bounds and bounds[-1] == _INFINITY:
         bounds = bounds[:-1]
     if not all(map(math.isfinite, bounds)) or any(a >= b for a, b in pairwise(bounds)):
@@ -239,8 +244,8 @@ class Histogram:
     def _append_odd(self, value: Any) -> None:
         """Take what is no float between 0 and infinity, as far as it goes."""
         try:
-            number = float(value)
-        except Exception:  # noqa: BLE001 - a foreign number runs its own code, and may raise what it likes
+            number = float(plain_number(value))
+        except OverflowError:  # an integer past all floats
             number = math.nan
         if math.isfinite(number):
             self._entries.append(number if number > 0 else 0.0)

@@ -38,6 +38,8 @@ def valid_labels(labels: Mapping[Any, Any] | None, *, reserved: frozenset[str] =
     """
     if not labels:
         return NO_LABELS
+    if not isinstance(labels, Mapping):
+        raise ConfigError(f"cannot use {labels!r} as labels: names and values are expected, as in {{'tool': 'search'}}")
     for name, value in labels.items():
         if not isinstance(name, str) or not _LABEL.fullmatch(name) or name in reserved:
             kept = f", and {', '.join(sorted(reserved))} is the metric's own" if reserved else ""

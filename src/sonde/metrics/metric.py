@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Protocol
+from operator import index
+from typing import Any, Protocol
 
 from sonde.failures import FailureLog
 from sonde.metrics.labels import Labels
@@ -52,6 +53,27 @@ class Metric(Protocol):
     def to_json(self) -> bytes:
         """The original's JSON, keys sorted."""
         ...
+
+
+def plain_number(amount: Any) -> int | float:
+    """A number of any kind as one of Python's own, exactly if it is whole; NaN for what is no number. Never raises.
+
+    What metrics keep is added up later, by whoever reads: no foreign class may run its code there. Text is no number,
+    although ``float`` reads it.
+
+    >>> from decimal import Decimal
+    >>> plain_number(Decimal("0.5")), plain_number(True), plain_number("3")
+    (0.5, 1, nan)
+    """
+    if amount.__class__ is int or amount.__class__ is float:
+        return amount  # by far the most frequent
+    try:
+        if isinstance(amount, str | bytes | bytearray):
+            return math.nan
+        # numpy's integers and the like have __index__, which keeps what a float would round.
+        return index(amount) if hasattr(amount, "__index__") else float(amount)
+    except Exception:  # noqa: BLE001 - a foreign number runs its own code, and may raise what it likes
+        return math.nan
 
 
 class Rejections:

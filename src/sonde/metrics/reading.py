@@ -57,9 +57,7 @@ def reading_of(metric: Counter | Gauge | Histogram, *, time_ns: int) -> Reading:
 def metric_of(name: str, labels: Mapping[str, str], reading: Reading) -> Counter | Gauge | Histogram:
     """A new metric that has what was read, and goes on from there."""
     if isinstance(reading, CounterReading):
-        counter = Counter(name, labels)
-        counter.add(reading.total)
-        return counter
+        return Counter.from_total(name, labels, reading.total)
     if isinstance(reading, GaugeReading):
         gauge = Gauge(name, labels)
         gauge.set(reading.value)

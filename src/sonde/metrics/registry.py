@@ -213,7 +213,10 @@ class Registry:
         return len(content)
 
     def _series(self, kind: type[_M], name: str, labels: Mapping[str, str] | None, make: Callable[[Labels], _M]) -> _M:
-        family: _Series[Any] | None = self._families.get(name)
+        try:
+            family: _Series[Any] | None = self._families.get(name)
+        except TypeError:  # no text; valid_name() says so
+            family = None
         if family is None:
             # Labels are checked first, so that a refused series leaves no name behind.
             valid_labels(labels, reserved=LE if kind is Histogram else frozenset())
@@ -223,7 +226,7 @@ class Registry:
         typed: _Series[_M] = family
         try:
             found = typed.series.get(_key(labels))
-        except TypeError:  # labels that cannot be compared or hashed; the making below says what is wrong with them
+        except (AttributeError, TypeError):  # no mapping of text; the making below says what is wrong with it
             found = None
         if found is not None:
             return found
@@ -245,13 +248,14 @@ class Registry:
         return series
 
     def _find(self, kind: type[_M], name: str, labels: Mapping[str, str] | None) -> _M | None:
-        family = self._families.get(name)
-        if family is None or family.kind is not kind:
-            return None
         try:
-            found: _M | None = family.series.get(_key(labels))
+            family = self._families.get(name)
+            if family is None or family.kind is not kind:
+                return None
+            # As they are kept: lone surrogates are written out there.
+            found: _M | None = family.series.get(_key(valid_labels(labels)))
             return found
-        except TypeError:  # such labels no series has
+        except (ConfigError, TypeError):  # such labels, or such a name, nothing has
             return None
 
     def _all(self, kind: type[_M]) -> list[_M]:

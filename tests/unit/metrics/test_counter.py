@@ -2,9 +2,13 @@
 
 import logging
 import sys
+from decimal import Decimal
+from fractions import Fraction
+from typing import NoReturn
 from uuid import uuid4
 
 import msgspec
+import numpy
 import pytest
 
 from sonde.errors import ConfigError
@@ -60,7 +64,9 @@ class Foreign:
         raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("amount", [-1, -0.5, float("nan"), float("inf"), 10**400, "many", None, object(), Foreign()])
+@pytest.mark.parametrize(
+    "amount", [-1, -0.5, float("nan"), float("inf"), 10**400, "3", b"3", None, 1j, object(), Foreign()]
+)
 def test_what_is_no_amount_changes_nothing(amount: object, caplog: pytest.LogCaptureFixture) -> None:
     """Such an update is counted as rejected, logged once for the metric, and never raises."""
     counter = Counter(f"calls_{uuid4().hex}")
@@ -72,6 +78,47 @@ def test_what_is_no_amount_changes_nothing(amount: object, caplog: pytest.LogCap
     (line,) = [record.getMessage() for record in caplog.records]
     assert "expected a finite number, 0 or more" in line
     assert counter.name in line
+
+
+class Vain(int):
+    """An integer that nobody may add to another."""
+
+    def __add__(self, other: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    __radd__ = __add__
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        (numpy.int64(2**62 + 1), 2**62 + 1),
+        (numpy.uint8(3), 3),
+        (numpy.float32(0.5), 0.5),
+        (numpy.bool_(True), 1.0),
+        (Decimal("0.25"), 0.25),
+        (Fraction(1, 8), 0.125),
+        (True, 1),
+        (Vain(7), 7),
+    ],
+    ids=repr,
+)
+def test_numbers_of_other_kinds_count_as_they_are(amount: float, expected: float) -> None:
+    """Exactly, if they are whole; and none of their code runs when somebody reads."""
+    counter = Counter("calls_total")
+    counter.add(amount)
+    counter.inc(0 * expected)
+    assert counter.get() == expected
+    assert isinstance(counter.get(), type(expected))
+    assert msgspec.json.decode(counter.to_json())["value"] == expected
+
+
+def test_it_goes_on_from_any_total() -> None:
+    """From one that no single amount may be, too, and in the kind of number that it was."""
+    assert Counter.from_total("x", None, 10**400).get() == 10**400
+    counter = Counter.from_total("x", {"a": "b"}, 2.5)
+    counter.inc()
+    assert (counter.get(), dict(counter.labels)) == (3.5, {"a": "b"})
 
 
 def test_it_shows_name_labels_and_value() -> None:

@@ -18,7 +18,7 @@ def test_it_holds_floats() -> None:
     assert gauge.get() == 1999.25 + 1 - 0.5 - 2
 
 
-@pytest.mark.parametrize("amount", [float("nan"), float("-inf"), 10**400, "much", None])
+@pytest.mark.parametrize("amount", [float("nan"), float("-inf"), 10**400, "3", None])
 def test_what_is_no_number_changes_nothing(amount: object) -> None:
     """Each way in rejects it and counts that."""
     gauge = Gauge("load_ratio")

@@ -101,7 +101,7 @@ def test_a_negative_value_counts_as_zero() -> None:
     assert histogram.rejected == 0
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, "slow", None])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, "3", None])
 def test_what_is_no_number_changes_nothing(value: object) -> None:
     """It is rejected and counted as such, and the sum is not poisoned."""
     histogram = Histogram("x")

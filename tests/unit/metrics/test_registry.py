@@ -62,11 +62,16 @@ def test_the_series_of_a_name_share_its_buckets() -> None:
 def test_a_refused_metric_leaves_nothing_behind() -> None:
     """An error takes no name: it may be used rightly afterwards."""
     registry = Registry()
-    for labels in ({"a": []}, {"a": 1}, {1: "a", "b": "c"}, {"a-b": "c"}):
+    for labels in ({"a": []}, {"a": 1}, {1: "a", "b": "c"}, {"a-b": "c"}, [("a", "b")], "a"):
         with pytest.raises(ConfigError):
             registry.counter("calls", labels)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError):
-        registry.counter("a b")
+    for name in ("a b", ["a"], None):
+        with pytest.raises(ConfigError, match="cannot name a metric"):
+            registry.counter(name)  # type: ignore[arg-type]
+        assert registry.get_counter(name) is None  # type: ignore[arg-type]
+    for buckets in (5, ["fast"], [10**400]):
+        with pytest.raises(ConfigError, match="cannot use buckets"):
+            registry.histogram("calls", buckets=buckets)  # type: ignore[arg-type]
     assert registry.get_counter("calls", {"a": []}) is None  # type: ignore[dict-item]
     registry.gauge("calls")
     with pytest.raises(ConfigError, match="at least 1"):
@@ -79,6 +84,7 @@ def test_hostile_label_values_stay_apart() -> None:
     for value in HOSTILE:
         registry.counter("calls", {"a": value}).inc()
         registry.counter("calls", {"a": value, "b": "2"}).inc()
+        assert registry.get_counter("calls", {"a": value}) is registry.counter("calls", {"a": value})
     registry.counter("calls", {"a": "1", "b": "2"}).inc()
     exported = json.loads(registry.export_json())["counters"]
     assert len(exported) == 2 * len(HOSTILE) + 1

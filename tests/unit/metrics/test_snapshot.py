@@ -97,6 +97,16 @@ def test_more_series_than_the_limit_are_restored() -> None:
     assert len(Registry.from_snapshot(registry.snapshot()).counters()) == 2_500
 
 
+def test_a_total_past_all_floats_is_restored() -> None:
+    """A counter of integers has no end, though no single amount may be so large; what is stored is what comes back."""
+    registry = Registry()
+    counter = registry.counter("bytes_total")
+    for _ in range(100):
+        counter.add(10**308)
+    stored = RegistrySnapshot.from_data(registry.snapshot().to_data())
+    assert Registry.from_snapshot(stored).counter("bytes_total").get() == 10**310
+
+
 def test_a_part_holds_what_fits() -> None:
     """Series that are too many for one event are in several; one that is too large alone has its own."""
     registry = Registry()
