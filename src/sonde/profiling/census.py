@@ -51,7 +51,8 @@ class ThreadCensus:
     that, its clock is read *before* its frame. Where no clocks are (not Linux), every stack is walked.
 
     Nothing in a look gives up the GIL, and who holds it keeps it for a switch interval: within that, frames and scopes
-    are of one moment. What is looked at later than that gets no labels, rather than wrong ones.
+    are of one moment. What is looked at later than that gets its labels only if the thread still
+    stands at the same instruction, and ``unknown`` rather than wrong ones.
     """
 
     def __init__(self, mode: Literal["wall", "cpu"], walker: Walker, *, own_threads: bool) -> None:
@@ -139,11 +140,14 @@ class ThreadCensus:
             return
         seen = facts.seen
         if used_ns or seen is None:
+            at = frame.f_lasti
             walk = self._walker.walk(frame)
+            labels = self._correlation.labels(self._correlation.scope_of(ident, walk))
             if time.monotonic() < look.sure_until_s:
-                seen = facts.seen = walk.stack, self._correlation.labels(self._correlation.scope_of(ident, walk))
-            else:
-                seen, facts.seen = (walk.stack, UNKNOWN_LABELS), None
+                seen = facts.seen = walk.stack, labels
+            else:  # others may have run meanwhile: has this one?
+                has_stayed = frame.f_lasti == at and sys._current_frames().get(ident) is frame
+                seen, facts.seen = (walk.stack, labels if has_stayed else UNKNOWN_LABELS), None
         state = "" if used_ns < 0 or not self._is_wall else ACTIVE if used_ns else IDLE
         sums = look.table.entry((*seen, facts.name, state))
         sums[1] += look.weight_ns

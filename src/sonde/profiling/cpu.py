@@ -114,8 +114,8 @@ def start_cpu_profile(
 
     ``mode`` says what a sample means: ``wall`` (time of all threads, with a label ``state``, and CPU time beside it),
     ``cpu`` (CPU time; threads that use none are left out; Linux only) or ``waiting`` (time that asyncio tasks wait).
-    Each sample carries the labels ``session``, ``plan``, ``task``, ``operation``, ``tool`` (the nearest around), ``span`` and
-    ``thread``; ``unknown`` where that is not sure, ``none`` where there is none.
+    Each sample carries the labels ``session``, ``plan``, ``task``, ``operation``, ``tool`` (the nearest around),
+    ``span`` and ``thread``; ``unknown`` where that is not sure, ``none`` where there is none.
 
     ``hz`` is how often it looks, on average, and at most: it looks less often where that would cost more than 1 % of
     a CPU. ``seed`` makes the moments repeatable. Threads whose names begin with ``sonde-`` are left out unless

