@@ -8,14 +8,14 @@ import click
 import msgspec
 import pytest
 
-from sonde.cli import documents, metric_documents, stats_documents
+from sonde.cli import documents, metric_documents, profile_documents, stats_documents
 from sonde.cli.main import COMMANDS, Commands
 from sonde.events import Event
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 DOCUMENTS = [
     value
-    for module in (documents, stats_documents, metric_documents)
+    for module in (documents, stats_documents, metric_documents, profile_documents)
     for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == module.__name__
 ]
@@ -54,7 +54,8 @@ def test_every_long_option_is_documented_where_it_matters(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["sessions", "show", "tail", "replay", "stats", "metrics", "export", "import", "backup", "doctor"]
+    "name",
+    ["sessions", "show", "tail", "replay", "stats", "metrics", "profile", "export", "import", "backup", "doctor"],
 )
 def test_help_has_an_example(name: str, sonde: Any) -> None:
     """--help of each command shows how it is used."""

@@ -12,6 +12,7 @@ from rich.text import Text
 from sonde.cli.documents import event_document
 from sonde.cli.memory_text import memory_text
 from sonde.cli.output import data_console, print_json
+from sonde.cli.profile_text import profile_text
 from sonde.cli.wording import amount_text, clock_text, dollars, duration_text, local, middle_cut, plural, shortened
 from sonde.events import Event, EventType
 from sonde.query import Status, cost_of, duration_of, tokens_of
@@ -186,6 +187,8 @@ def event_text(event: Event, *, leave_out: str = "") -> str:
     """What an event says besides its type and name."""
     if event.type == EventType.MEMORY:
         return memory_text(event.data)
+    if event.type == EventType.PROFILE:
+        return profile_text(event.data)
     return details_text(event.data, leave_out=leave_out)
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "replay": "replay",
     "stats": "stats",
     "metrics": "metrics",
+    "profile": "profile",
     "export": "export",
     "import": "importing",
     "backup": "backup",

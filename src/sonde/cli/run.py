@@ -18,9 +18,11 @@ from sonde.cli.main import EXIT_INTERRUPTED
 from sonde.cli.options import db_option, json_option
 from sonde.cli.program import program
 from sonde.errors import SondeError
+from sonde.events import EventType
 from sonde.instrument import Operation
 from sonde.recorder import (
     DB_VARIABLE,
+    PROFILE_VARIABLE,
     SESSION_VARIABLE,
     TRACEPARENT_VARIABLE,
     Recorder,
@@ -28,6 +30,7 @@ from sonde.recorder import (
     record,
     traceparent,
 )
+from sonde.store import open as open_store
 
 # As env, timeout, nohup and docker do: what is below 125 is the command's own.
 EXIT_OWN_FAILURE = 125
@@ -85,6 +88,11 @@ class _Run(NamedTuple):
 @click.option("--tag", "tags", metavar="T", multiple=True, help="A word to find the session by. May be repeated.")
 @click.option("--title", metavar="TEXT", help="What this run is for.")
 @click.option("--capture", is_flag=True, help="Record what the command prints too: of each stream up to 60 kB.")
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Let the program record where its time goes, if it calls sonde.record(). Python only.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Do not say at the end where the recording is.")
 @json_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="CMD [ARG]...")
@@ -95,6 +103,7 @@ def command(
     tags: tuple[str, ...],
     title: str | None,
     capture: bool,
+    profile: bool,
     quiet: bool,
     as_json: bool,
     command: tuple[str, ...],
@@ -104,6 +113,9 @@ def command(
     The command keeps its terminal, its signals and its exit code. A Python program that calls sonde.record() records
     into the same session, unless it names its own. What the command prints is recorded with --capture only. With --json
     the closing note is an object, the last line on stderr: stdout is the command's.
+
+    --profile sets SONDE_PROFILE=1: a Python program that calls sonde.record() then samples itself, for `sonde profile`.
+    Another program takes no notice of it; if nothing was profiled, a note says so.
 
     \b
     sonde run -- python my_agent.py
@@ -115,19 +127,30 @@ def command(
     url = _absolute(db or default_db())
     with held_signals():
         try:
-            recorder = record(url, session_id=session, tags=tags)
+            # This process waits: its own profile would say nothing, and SONDE_PROFILE is meant for the command.
+            recorder = record(url, session_id=session, tags=tags, profile=False)
         except SondeError as error:
             _note(f"sonde: {error}")
             sys.exit(EXIT_OWN_FAILURE)
-        ran = _run(recorder, command, url=url, title=title, has_capture=capture)
+        started_ns = time.time_ns()
+        ran = _run(recorder, command, url=url, title=title, has_capture=capture, is_profiled=profile)
         incomplete = _close(recorder, ran.exit_code)
     if incomplete:
         _note(f"sonde: {incomplete}")
+    has_profile = profile and ran.end is not None and _is_profiled(url, recorder.session_id, since_ns=started_ns)
+    if profile and not has_profile and ran.end is not None and not quiet and recorder.stats().committed:
+        _note(
+            "sonde: no profile was recorded: --profile is for Python programs that call sonde.record() and leave "
+            "profile= and session_id= alone; for another Python program try: py-spy record -o profile.svg -- CMD"
+        )
     if as_json and not quiet:
         _print_document(recorder, ran, url, error=ran.error or incomplete)
     elif not quiet and recorder.stats().committed:
         where = f" --db {shlex.quote(db)}" if db else ""
-        _note(f"sonde: recorded; look at it with: {program()} show {shlex.quote(recorder.session_id)}{where}")
+        name = shlex.quote(recorder.session_id)
+        _note(f"sonde: recorded; look at it with: {program()} show {name}{where}")
+        if has_profile:
+            _note(f"sonde: and at where its time went: {program()} profile {name}{where}")
     sys.exit(ran.exit_code)
 
 
@@ -160,13 +183,18 @@ def _print_document(recorder: Recorder, ran: _Run, url: str, *, error: str) -> N
     _note(msgspec.json.encode(document).decode())
 
 
-def _run(recorder: Recorder, command: tuple[str, ...], *, url: str, title: str | None, has_capture: bool) -> _Run:
+def _run(
+    recorder: Recorder, command: tuple[str, ...], *, url: str, title: str | None, has_capture: bool, is_profiled: bool
+) -> _Run:
     """Run the command as an operation of the recorder; its exit code is what a shell would give."""
     started_s = time.monotonic()
     with recorder.shell(list(command), **({"title": title} if title else {})) as op:
         try:
             with OutputCapture() if has_capture else nullcontext() as capture:
-                end = Child(command, environment=_environment(recorder, op, url), capture=capture).wait()
+                environment = _environment(recorder, op, url)
+                if is_profiled:
+                    environment[PROFILE_VARIABLE] = "1"
+                end = Child(command, environment=environment, capture=capture).wait()
         except OSError as error:
             code = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
             reason = f"cannot run {command[0]!r}: {_reason(command[0], error)}"
@@ -195,6 +223,16 @@ def _environment(recorder: Recorder, op: Operation, url: str) -> dict[str, str]:
         SESSION_VARIABLE: recorder.session_id,
         TRACEPARENT_VARIABLE: traceparent(op.trace_id, op.span_id),
     }
+
+
+def _is_profiled(url: str, session_id: str, *, since_ns: int) -> bool:
+    """Whether the store has a profile of this run: an earlier one of the same session does not count."""
+    try:
+        with open_store(url, mode="ro") as store:
+            events = store.read_by_type(session_id, EventType.PROFILE.value)
+            return any(event.time_ns >= since_ns for event in events)
+    except SondeError:
+        return False
 
 
 def _absolute(url: str) -> str:

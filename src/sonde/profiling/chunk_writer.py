@@ -104,7 +104,7 @@ class _Chunk:
         numbers = {labels: number for number, labels in enumerate(dict.fromkeys(labels for _, labels in sums))}
         self._room_bytes -= self._labels_bytes(numbers)
         more: dict[Labels, _Values] = {}
-        for (stack, labels), values in sorted(sums.items(), key=lambda item: item[1], reverse=True):
+        for (stack, labels), values in sorted(sums.items(), key=lambda item: self._weight(item[1]), reverse=True):
             node = self._node(stack, beside_bytes=_bytes_of(numbers[labels], *values))
             if node is None:
                 more[labels] = _added(more.get(labels), values)
@@ -152,7 +152,7 @@ class _Chunk:
             weights[labels] = _added(weights.get(labels), values)
         kept: set[Labels] = {()}
         used_bytes = self._labels_bytes(kept)
-        for labels in sorted(weights, key=weights.__getitem__, reverse=True):
+        for labels in sorted(weights, key=lambda labels: self._weight(weights[labels]), reverse=True):
             used_bytes += self._label_bytes(labels)
             if used_bytes > half_bytes:
                 break
@@ -164,6 +164,10 @@ class _Chunk:
             key = stack, labels if labels in kept else ()
             merged[key] = _added(merged.get(key), values)
         return merged
+
+    def _weight(self, values: _Values) -> float:
+        """Its shares of all types together: neither CPU time alone nor waiting alone decides what may stay."""
+        return sum(value / total for value, total in zip(values, self._totals, strict=True) if total)
 
     def _labels_bytes(self, labels: Iterable[Labels]) -> int:
         """What label sets take, each with a row of its own for the stacks that there may be no room for."""

@@ -3,6 +3,7 @@
 from sonde.recorder.location import (
     DB_VARIABLE,
     DISABLED_VARIABLE,
+    PROFILE_VARIABLE,
     SESSION_VARIABLE,
     TRACEPARENT_VARIABLE,
     default_db,
@@ -15,6 +16,7 @@ from sonde.recorder.stats import RecorderStats
 __all__ = [
     "DB_VARIABLE",
     "DISABLED_VARIABLE",
+    "PROFILE_VARIABLE",
     "RECORDER_HUB",
     "SESSION_VARIABLE",
     "TRACEPARENT_VARIABLE",

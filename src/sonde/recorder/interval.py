@@ -6,6 +6,9 @@ import math
 
 from sonde.errors import ConfigError
 
+DEFAULT_PROFILE_HZ = 20.0
+DEFAULT_PROFILE_INTERVAL_S = 10.0
+
 
 def valid_interval_s(interval_s: float | None, what: str, *, without: str) -> float:
     """Seconds, 0 for none; :class:`~sonde.errors.ConfigError` for what is no interval.

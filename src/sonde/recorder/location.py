@@ -12,7 +12,10 @@ from sonde.context import Scope
 DB_VARIABLE = "SONDE_DB"
 SESSION_VARIABLE = "SONDE_SESSION"
 DISABLED_VARIABLE = "SONDE_DISABLED"
+PROFILE_VARIABLE = "SONDE_PROFILE"
 TRACEPARENT_VARIABLE = "TRACEPARENT"
+
+_NO = ("", "0", "false", "no", "off")
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
@@ -38,7 +41,12 @@ def default_session_id(clock: Clock = SYSTEM_CLOCK) -> str:
 
 def is_disabled() -> bool:
     """Whether ``SONDE_DISABLED`` turns recording off: set, and neither ``0``, ``false``, ``no`` nor ``off``."""
-    return os.environ.get(DISABLED_VARIABLE, "").strip().lower() not in ("", "0", "false", "no", "off")
+    return os.environ.get(DISABLED_VARIABLE, "").strip().lower() not in _NO
+
+
+def is_profiled() -> bool:
+    """Whether ``SONDE_PROFILE`` asks for a profile: set, and not to one of those words."""
+    return os.environ.get(PROFILE_VARIABLE, "").strip().lower() not in _NO
 
 
 def inherited_scope() -> Scope:
