@@ -76,6 +76,7 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.metrics import MetricType as MetricType
     from sonde.metrics import Registry as Registry
     from sonde.metrics import Timer as Timer
+    from sonde.metrics import Window as Window
     from sonde.metrics import counter as counter
     from sonde.metrics import dec_active_sessions as dec_active_sessions
     from sonde.metrics import gauge as gauge
@@ -195,6 +196,7 @@ _HOMES = {
     "TOOL_CALLS_TOTAL": "metrics",
     "TOOL_DURATION_SECONDS": "metrics",
     "Timer": "metrics",
+    "Window": "metrics",
     "WrongExpectedVersionError": "errors",
     "counter": "metrics",
     "cpu_profile": "profiling",

@@ -88,6 +88,7 @@ NAMES = [
     "TOOL_CALLS_TOTAL",
     "TOOL_DURATION_SECONDS",
     "Timer",
+    "Window",
     "WrongExpectedVersionError",
     "counter",
     "cpu_profile",

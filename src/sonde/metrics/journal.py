@@ -32,6 +32,10 @@ class Journal(Generic[State]):
     the same, the first one's result stays, and the others' is thrown away. A lock instead would deadlock in a signal
     handler and in forked children, and would make the others' amounts pile up while its holder sleeps.
 
+    On builds without the GIL each of these is an operation of one built-in list, which locks it, and the two of the
+    replacement need not be one there: only who has the right replaces, and until then all others see the old state
+    with all amounts. No test has run on such a build.
+
     Each thread that appends to a long list folds, too; so there are at most ``CHUNK`` amounts, and a few for each
     thread that is in the middle of it.
     """

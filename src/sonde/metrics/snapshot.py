@@ -80,6 +80,9 @@ class RegistrySnapshot:
     def merged(self, other: RegistrySnapshot) -> RegistrySnapshot:
         """Both together, of two processes or two spans of time: sums; of a gauge, the later one.
 
+        What a gauge measures nobody knows here: the temperatures of two processes have no sum, ``active_sessions`` and
+        ``model_unknown_cost_calls`` have one. :func:`~sonde.query.derive_metrics` counts these two over all processes.
+
         Raises:
             MetricTypeError: a name has another type in the other one.
         """
