@@ -10,6 +10,11 @@ from sonde.profiling.cpu import cpu_profile as cpu_profile
 from sonde.profiling.cpu import start_cpu_profile as start_cpu_profile
 from sonde.profiling.cpu import stop_cpu_profile as stop_cpu_profile
 from sonde.profiling.encoding import encode_profile as encode_profile
+from sonde.profiling.heap import diff as diff
+from sonde.profiling.heap import heap_profile as heap_profile
+from sonde.profiling.heap import write_heap_profile as write_heap_profile
+from sonde.profiling.heap_window import HeapWindow as HeapWindow
+from sonde.profiling.heap_window import heap_window as heap_window
 from sonde.profiling.pprof import from_pprof as from_pprof
 from sonde.profiling.pprof import to_pprof as to_pprof
 from sonde.profiling.profile import Frame as Frame

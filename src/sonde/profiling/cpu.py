@@ -78,13 +78,13 @@ class _State:
     """What is on in this process. Only :attr:`lock` guards it."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler that stops may come in while its own thread starts
         self.active: _Active | None = None
         self.is_watching_exit = False
 
     def after_fork_in_child(self) -> None:
         """The child does not inherit the profile: its thread is not there, and the target is the parent's."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         active, self.active = self.active, None
         if active is not None:
             active.recording.abandon()

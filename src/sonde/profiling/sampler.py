@@ -15,6 +15,7 @@ from sonde.profiling.census import Census, ThreadCensus
 from sonde.profiling.governor import DEFAULT_CPU_RATIO, Governor
 from sonde.profiling.profile import Frame, Profile, Sample, ValueType, labels_of
 from sonde.profiling.report import Window
+from sonde.profiling.secrets import redact_labels
 from sonde.profiling.switching import SwitchInterval
 from sonde.profiling.table import MAX_STACKS, MORE_STACKS, StackTable
 from sonde.profiling.threads import HAS_CLOCKS
@@ -212,7 +213,7 @@ class Sampler:
             if state:
                 named["state"] = state
             frames = (_MORE,) if key is MORE_STACKS else self._walker.stack_of(stack)
-            samples.append(Sample(frames, tuple([sums[place] for place in places]), labels_of(named)))
+            samples.append(Sample(frames, tuple([sums[place] for place in places]), redact_labels(labels_of(named))))
         return Profile(
             sample_types=tuple(kinds),
             samples=tuple(samples),

@@ -10,8 +10,9 @@ from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 from sonde.profiling.correlation import Correlation
-from sonde.profiling.profile import Profile, Sample, ValueType, labels_of
+from sonde.profiling.profile import Profile, Sample, ValueType
 from sonde.profiling.runners import context_of
+from sonde.profiling.secrets import redact_labels
 from sonde.profiling.table import StackTable
 from sonde.profiling.walker import MAX_DEPTH, Walker
 
@@ -74,7 +75,7 @@ def waiting_profile() -> Profile:
     walker, table = Walker(), StackTable()
     TaskCensus(walker).look(table, 0)
     samples = [
-        Sample(walker.stack_of(stack), (sums[0],), labels_of(dict(labels)))
+        Sample(walker.stack_of(stack), (sums[0],), redact_labels(labels))
         for (stack, labels, _, _), sums in table.sums.items()
     ]
     return Profile(

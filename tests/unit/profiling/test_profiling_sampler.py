@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import sonde
 from sonde.context import Scope, propagate, scope_in, set_scope
 from sonde.errors import ConfigError, ProfileError
 from sonde.profiling import Sampler, waiting_profile
@@ -253,3 +254,17 @@ def test_free_threaded_builds_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     with pytest.raises(ProfileError, match=r"free-threaded Python.*py-spy"):
         Sampler()
+
+
+def test_secrets_in_names_do_not_reach_a_profile() -> None:
+    """A task's title is the agent's own words; of a shell command only the program's name is kept."""
+    with sonde.record(":memory:", session_id="s-1") as rec:
+        sampler = Sampler(hz=1000, cpu_ratio=1, own_threads=True)
+        sampler.start()
+        for block in (rec.task("clone https://bob:hunter2@example.org/x"), rec.shell("curl -H hunter3")):
+            with block:
+                deadline_s = time.monotonic() + 0.2
+                while time.monotonic() < deadline_s:
+                    pass
+        operations = {dict(one.labels)["operation"] for one in sampler.stop().samples}
+    assert {"task clone https://bob:[REDACTED:password]@example.org/x", "shell curl"} <= operations
