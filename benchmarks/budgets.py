@@ -95,6 +95,9 @@ BUDGETS = (
     Budget("emit, 1 live subscriber / OpenTelemetry log", _ONE_LIVE, _OTEL, "≤", 1 / 12),
     Budget("emit, 1 live subscriber / logfire.info", _ONE_LIVE, Where("emit", "Logfire", "wall"), "≤", 1 / 100),
     Budget("emit, recording to disk / OpenTelemetry log", Where("emit", "sonde, recording", "wall"), _OTEL, "≤", 1 / 8),
+    Budget(
+        "emit, durability emit / OpenTelemetry log", Where("emit", "sonde, durability emit", "wall"), _OTEL, "≤", 1 / 4
+    ),
     *(
         Budget(
             f"delivered/s, {count} subscribers / bare loop",

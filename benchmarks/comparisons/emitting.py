@@ -27,6 +27,7 @@ _HUB = "the hub alone, configured as by record(), {} live subscriptions, each re
 SUBJECTS: Mapping[str, tuple[Open, str]] = {
     **{f"sonde, {count} live": (sonde.subscribed_hub(count), _HUB.format(count)) for count in (0, 1, 4)},
     "sonde, recording": (sonde.recording, sonde.recording.__doc__ or ""),
+    "sonde, durability emit": (sonde.durable_at_once, sonde.durable_at_once.__doc__ or ""),
     **{
         name: (opened, opened.__doc__ or "")
         for name, opened in {

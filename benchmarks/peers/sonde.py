@@ -20,12 +20,14 @@ QUEUE_SIZE = 1 << 18
 
 
 @contextmanager
-def recorder(*, may_drop: bool = False) -> Iterator[sonde.Recorder]:
+def recorder(*, may_drop: bool = False, durability: str = "commit") -> Iterator[sonde.Recorder]:
     """``record()`` as it comes, into a file in a temporary folder. Fails where an event was lost, unless it may be."""
     with tempfile.TemporaryDirectory(prefix="sonde-bench-") as folder:
-        with sonde.record(Path(folder) / "runs.db", session_id="bench") as rec:
+        with sonde.record(Path(folder) / "runs.db", session_id="bench", durability=durability) as rec:
             yield rec
         report = rec.close()
+        if rec.stats().unjournaled and not may_drop:
+            raise RuntimeError(f"events were not journaled: {rec.stats()}")
         if not report and not may_drop:
             raise RuntimeError(f"events were lost: {report}")
 
@@ -59,6 +61,13 @@ def _discard(subscription: Subscription) -> None:
 def recording() -> Iterator[Subject]:
     """``record()`` as it comes, writing to disk meanwhile: redaction, sanitising and checksums on."""
     with recorder() as rec:
+        yield Subject("emit(kind, PAYLOAD)", {"emit": rec.emit, "kind": EVENT_TYPE}, rec.flush)
+
+
+@contextmanager
+def durable_at_once() -> Iterator[Subject]:
+    """``record(durability="emit")``, otherwise as it comes: each event survives a kill when its emit returns."""
+    with recorder(durability="emit") as rec:
         yield Subject("emit(kind, PAYLOAD)", {"emit": rec.emit, "kind": EVENT_TYPE}, rec.flush)
 
 

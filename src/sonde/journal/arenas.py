@@ -17,7 +17,7 @@ from zlib import crc32
 
 from sonde.events import PublishedEvent
 from sonde.journal.arena import Arena
-from sonde.journal.mark import APPENDED, UNJOURNALED, Mark
+from sonde.journal.mark import UNJOURNALED, Mark
 from sonde.journal.record import HEADER, OUR_ERRORS, encode, pack_record
 from sonde.tally import Tally
 
@@ -28,6 +28,7 @@ LARGEST_BYTES = 4 * 1024 * 1024
 _PAGE_BYTES = 4096
 _RETRY_S = 1.0
 _LOST_AFTER_S = 1.0
+_IDLE_TURNS = 10  # of half a second
 
 
 class Fence(Protocol):
@@ -49,7 +50,8 @@ class Arenas:
 
         ``max_bytes`` bounds them together: what exceeds it is not journaled, and counted.
         """
-        self._prefix = os.path.join(folder, writer_id)
+        self._folder = folder
+        self._writer_id = writer_id
         self._mark = mark
         self._max_bytes = max_bytes
         self._free: deque[Arena] = deque()
@@ -59,6 +61,7 @@ class Arenas:
         self._numbers = count(1)
         self._denied_until_s = 0.0
         self._is_closed = False
+        self._idle_turns = 0
         self.unjournaled = Tally()
         """Events that no arena could take."""
         self.problem: str | None = None
@@ -76,19 +79,29 @@ class Arenas:
     def recording(self, hand_over: Callable[[PublishedEvent], None]) -> Callable[[PublishedEvent], None]:
         """What journals an event and hands it over, in this order.
 
-        A closure, since this is what ``emit`` waits for: 0.8 µs with an event of four keys.
+        A closure, since this is what ``emit`` waits for: 0.7 µs with an event of four keys.
         """
         take, put_back, record_slowly = self._free.pop, self._free.append, self._record_slowly
         checksum, pack = crc32, HEADER.pack
-        words, next_number = self._mark.words, count(1).__next__
 
         def record(event: PublishedEvent) -> None:
             hand = hand_over
             try:
-                words[APPENDED] = next_number()
-                payload = encode(event)
-                seq = event.seq
-                written = pack(len(payload), checksum(payload, seq), seq) + payload
+                payload = encode(
+                    (  # as pack_record does it
+                        event.type,
+                        event.time_ns,
+                        event.session_id,
+                        event.plan_id,
+                        event.task_id,
+                        event.data,
+                        event.trace_id,
+                        event.span_id,
+                        event.parent_id,
+                        event.seq,
+                    )
+                )
+                written = pack(len(payload), checksum(payload)) + payload
                 arena = take()
             except OUR_ERRORS:  # no arena is free, or what msgspec refuses
                 record_slowly(event, hand)
@@ -126,10 +139,17 @@ class Arenas:
                 self.problem = f"{type(error).__name__}: {error}"
             if not is_written:
                 self.unjournaled.increment()
+                self._note_unjournaled()
             hand_over(event)
         finally:
             if arena is not None:
                 self._free.append(arena)
+
+    def _note_unjournaled(self) -> None:
+        try:
+            self._mark.words[UNJOURNALED] = self.unjournaled.value
+        except ValueError:  # closed meanwhile
+            return
 
     def _fitting(self, size_bytes: int) -> Arena | None:
         passed: list[Arena] = []
@@ -157,7 +177,8 @@ class Arenas:
             self.problem = f"{have_bytes:,} bytes of arenas wait for the store, and {self._max_bytes:,} are allowed"
             return None
         try:
-            arena = Arena(f"{self._prefix}.{next(self._numbers)}{SUFFIX}", size)
+            name = f"{self._writer_id}.{next(self._numbers)}{SUFFIX}"
+            arena = Arena(os.path.join(self._folder, name), size)
         except OSError as error:
             if error.errno is None:  # the TimeoutError, say, of somebody's signal handler
                 raise
@@ -171,9 +192,11 @@ class Arenas:
 
     def tidy(self, fence: Callable[[], Fence]) -> None:
         """Hold back what was written into, and wipe what is committed; see that a spare one is there."""
-        self._mark.words[UNJOURNALED] = self.unjournaled.value
         self._spare()
         arenas = self._written()
+        self._idle_turns = 0 if arenas or self._held else self._idle_turns + 1
+        if self._idle_turns >= _IDLE_TURNS:
+            self._shrink()
         if arenas:
             # After they were taken: each event in them was in the inbox before its arena was back in the list.
             self._held.append((fence(), arenas))
@@ -220,12 +243,25 @@ class Arenas:
         return lost
 
     def _recycle(self, arena: Arena) -> None:
-        if arena.is_withdrawn or (arena.size > FIRST_BYTES and self.size_bytes > LARGEST_BYTES):
+        if arena.is_withdrawn:
             self._all.discard(arena)
             arena.remove()
         else:
             arena.reset()
             self._free.append(arena)
+
+    def _shrink(self) -> None:
+        """Give back what a burst needed. Not earlier: blocks that are there already are what makes an event cheap."""
+        for _ in range(len(self._free)):
+            try:
+                arena = self._free.popleft()
+            except IndexError:
+                return
+            if arena.at or arena.size == FIRST_BYTES:
+                self._free.append(arena)
+            else:
+                self._all.discard(arena)
+                arena.remove()
 
     def close(self, *, keep: bool) -> None:
         """Remove them, or leave the files for the next writer to take in. Idempotent."""
@@ -237,7 +273,22 @@ class Arenas:
             else:
                 arena.remove()
         self._all.clear()
+        if not keep:  # what an interrupt left half made
+            for path in arenas_of(self._folder, self._writer_id):
+                try:
+                    os.unlink(path)
+                except OSError:  # gone, with its folder
+                    continue
 
 
 def _hand_to_nobody(event: PublishedEvent) -> None:
     """The event is in the inbox already."""
+
+
+def arenas_of(folder: str, writer_id: str) -> list[str]:
+    """The paths of a writer's arenas."""
+    try:
+        names = os.listdir(folder)
+    except OSError:  # removed just now
+        return []
+    return [os.path.join(folder, name) for name in names if name.startswith(f"{writer_id}.") and name.endswith(SUFFIX)]

@@ -103,7 +103,13 @@ class Journal:
         if not self._writer_id or self._is_closed or not self.is_possible(is_full=self._is_full):
             return
         try:
-            mark = Mark(self._folder, self._writer_id, session_id=self._session_id, durability=self._durability)
+            mark = Mark(
+                self._folder,
+                self._writer_id,
+                session_id=self._session_id,
+                durability=self._durability,
+                has_arenas=self._is_full,
+            )
         except OSError as error:
             if error.errno is None:  # the TimeoutError, say, of somebody's signal handler
                 self._opening.append(None)

@@ -34,13 +34,11 @@ WAITING = 2
 """The length of the inbox at which a publisher raises this word: so one less may wait unseen."""
 ACCOUNTED = 3
 """Events that never come and are counted by a gap in the store."""
-APPENDED = 4
-"""With arenas: events published, exactly."""
-TIME_NS = 5
+TIME_NS = 4
 """When the hub's thread last looked."""
-UNJOURNALED = 6
+UNJOURNALED = 5
 """With arenas: events that none could take."""
-ENDED = 7
+ENDED = 6
 """1: closed in order, and could not write everything."""
 
 
@@ -50,6 +48,7 @@ class Header(msgspec.Struct, frozen=True):
     writer_id: str
     session_id: str
     durability: str
+    has_arenas: bool
     host: str
     pid: int
 
@@ -60,7 +59,6 @@ class Words(NamedTuple):
     claimed: int
     waiting: int
     accounted: int
-    appended: int
     time_ns: int
     unjournaled: int
     ended: int
@@ -69,7 +67,7 @@ class Words(NamedTuple):
 class Mark:
     """The mark of a writer of this process. ``words`` may be stored into by any thread: one store of 8 bytes."""
 
-    def __init__(self, folder: str, writer_id: str, *, session_id: str, durability: str) -> None:
+    def __init__(self, folder: str, writer_id: str, *, session_id: str, durability: str, has_arenas: bool) -> None:
         """Make and lock the file; the folder, too.
 
         Raises:
@@ -78,7 +76,7 @@ class Mark:
         self._folder = folder
         self.path = os.path.join(folder, writer_id + SUFFIX)
         content = msgspec.json.encode(
-            Header(writer_id, session_id[:1000], durability, socket.gethostname(), os.getpid())
+            Header(writer_id, session_id[:1000], durability, has_arenas, socket.gethostname(), os.getpid())
         )
         content = _MAGIC.ljust(_HEADER_AT, b"\0") + content
         content = content.ljust(-(-len(content) // _PAGE_BYTES) * _PAGE_BYTES, b"\0")
@@ -146,4 +144,4 @@ def read_mark(handle: int) -> tuple[Header, Words] | None:
         header = msgspec.json.decode(content[_HEADER_AT:].rstrip(b"\0"), type=Header)
     except msgspec.DecodeError:
         return None
-    return header, Words(*words[1:8])
+    return header, Words(*words[1:7])

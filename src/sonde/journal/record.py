@@ -1,4 +1,4 @@
-"""Record: one event in an arena: length, checksum, number, and the event as MessagePack.
+"""Record: one event in an arena: length, checksum, and the event as MessagePack.
 
 MessagePack and not JSON: bytes, NaN and keys that are no text come back as they were, so that recovery can sanitise
 them as the persister would have. What even MessagePack cannot carry is sanitised first.
@@ -14,8 +14,8 @@ import msgspec
 
 from sonde.events import PublishedEvent, sanitize
 
-HEADER = Struct("<IIQ")
-"""Bytes of MessagePack, CRC-32 over them that starts from the number, and the number itself."""
+HEADER = Struct("<II")
+"""Bytes of MessagePack, and the CRC-32 over them."""
 
 # What encoding, an empty list or a closed file raise. Not ``Exception``: what a signal handler raises in the middle of
 # an ``emit`` is its own program's.
@@ -33,37 +33,13 @@ OUR_ERRORS = (
 encode = msgspec.msgpack.Encoder().encode
 
 
-class _Journaled(msgspec.Struct):
-    # As a PublishedEvent, but for what nobody has sanitised yet: keys of all kinds, or no dict at all.
-    type: str
-    time_ns: int = 0
-    session_id: str = ""
-    plan_id: str = ""
-    task_id: str = ""
-    data: Any = None
-    trace_id: str = ""
-    span_id: str = ""
-    parent_id: str = ""
-    writer_id: str = ""
-    seq: int = 0
-
-
-_decode = msgspec.msgpack.Decoder(_Journaled).decode
-
-_FIELDS_OF_TEXT = ("type", "session_id", "plan_id", "task_id", "trace_id", "span_id", "parent_id", "writer_id")
-
-
-class Found(NamedTuple):
-    """A record that was read back: the event's number, and its bytes."""
-
-    seq: int
-    payload: bytes
+_decode = msgspec.msgpack.Decoder(tuple[str, int, str, str, str, Any, str, str, str, int]).decode
 
 
 class Contents(NamedTuple):
     """What an arena holds; ``torn``: a last record that was not written to its end."""
 
-    records: list[Found]
+    records: list[bytes]
     torn: bool
 
 
@@ -73,23 +49,24 @@ def pack_record(event: PublishedEvent) -> bytes:
     What MessagePack cannot carry costs a walk of the sanitiser, which may run a foreign object's ``__repr__``.
 
     >>> contents = read_records(pack_record(PublishedEvent("note.taken", seq=7, data={"raw": b"abc"})))
-    >>> [(record.seq, unpack_event(record.payload).data) for record in contents.records]
+    >>> [(event.seq, event.data) for event in (unpack_event(record, "w") for record in contents.records)]
     [(7, {'raw': b'abc'})]
     """
     try:
-        payload = encode(event)
+        payload = encode(_fields(event))
     except OUR_ERRORS:  # the sanitiser makes it readable
         payload = encode(_readable(event))
-    return HEADER.pack(len(payload), crc32(payload, event.seq), event.seq) + payload
+    return HEADER.pack(len(payload), crc32(payload)) + payload
 
 
-def unpack_event(payload: bytes) -> PublishedEvent:
+def unpack_event(record: bytes, writer_id: str) -> PublishedEvent:
     """The event of a record. Its data is not sanitised.
 
     Raises:
         msgspec.DecodeError: no event, or one of another release.
     """
-    return PublishedEvent(*msgspec.structs.astuple(_decode(payload)))
+    fields = _decode(record)
+    return PublishedEvent(*fields[:9], writer_id, fields[9])
 
 
 def read_records(arena: bytes) -> Contents:
@@ -97,27 +74,44 @@ def read_records(arena: bytes) -> Contents:
 
     Nothing behind a damaged record is believed: arenas are used again, and what lies there may be of another time.
     """
-    found: list[Found] = []
+    found: list[bytes] = []
     start, size = 0, len(arena)
     while start + HEADER.size <= size:
-        length, check, seq = HEADER.unpack_from(arena, start)
+        length, check = HEADER.unpack_from(arena, start)
         if not length:
-            return Contents(found, torn=bool(check or seq))
+            return Contents(found, torn=bool(check))
         end = start + HEADER.size + length
         if end > size:
             return Contents(found, torn=True)
         payload = arena[start + HEADER.size : end]
-        if crc32(payload, seq & 0xFFFFFFFF) != check:
+        if crc32(payload) != check:
             return Contents(found, torn=True)
-        found.append(Found(seq, payload))
+        found.append(payload)
         start = end
     return Contents(found, torn=any(arena[start:]))
 
 
-def _readable(event: PublishedEvent) -> PublishedEvent:
-    texts = {name: _text(getattr(event, name)) for name in _FIELDS_OF_TEXT}
-    time_ns = event.time_ns if type(event.time_ns) is int and -(2**63) <= event.time_ns < 2**63 else 0
-    return PublishedEvent(**texts, time_ns=time_ns, data=sanitize(event.data), seq=event.seq)
+def _fields(event: PublishedEvent) -> tuple[Any, ...]:
+    # By position, and without the writer, whom the mark names: half the bytes to sum up and to store.
+    return (
+        event.type,
+        event.time_ns,
+        event.session_id,
+        event.plan_id,
+        event.task_id,
+        event.data,
+        event.trace_id,
+        event.span_id,
+        event.parent_id,
+        event.seq,
+    )
+
+
+def _readable(event: PublishedEvent) -> tuple[Any, ...]:
+    return tuple(
+        sanitize(value) if value is event.data else value if type(value) is int else _text(value)
+        for value in _fields(event)
+    )
 
 
 def _text(value: object) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 from sonde.events import PublishedEvent
-from sonde.journal.arenas import SUFFIX as ARENA
+from sonde.journal.arenas import arenas_of
 from sonde.journal.mark import HAS_FLOCK, Header, Words, read_mark, remove_folder
 from sonde.journal.mark import SUFFIX as MARK
 from sonde.journal.record import read_records, unpack_event
@@ -38,7 +38,7 @@ class Left(NamedTuple):
 
     def missing(self, stored: int) -> int:
         """As :meth:`Remains.missing`."""
-        return _missing(self.words, stored)
+        return _missing(self.header, self.words, stored)
 
 
 class Remains:
@@ -61,26 +61,19 @@ class Remains:
 
     def events(self) -> list[PublishedEvent]:
         """The events in its arenas, by number, each once. Not sanitised, not redacted."""
-        payloads: dict[int, bytes] = {}
+        events: dict[int, PublishedEvent] = {}
         for path in self._arenas():
-            with open(path, "rb") as file:
-                contents = read_records(file.read())
-            self.torn += contents.torn
-            payloads.update((record.seq, record.payload) for record in contents.records)
-        events = []
-        for seq in sorted(payloads):
-            try:
-                events.append(unpack_event(payloads[seq]))
-            except (msgspec.DecodeError, UnicodeError, RecursionError):  # whole, and of no known release
-                self.torn += 1
-        return events
+            found, torn = _read(path, self.header.writer_id)
+            self.torn += torn
+            events.update((event.seq, event) for event in found)
+        return [events[seq] for seq in sorted(events)]
 
     def missing(self, stored: int) -> int:
         """How many more events it published at most, of which ``stored`` are in the store by now.
 
         Exact up to the threads that were publishing at that moment, and the interrupts that there were.
         """
-        return _missing(self.words, stored)
+        return _missing(self.header, self.words, stored)
 
     def remove(self) -> None:
         """All that can be known is in the store: remove the files, the mark last."""
@@ -99,7 +92,7 @@ class Remains:
         os.close(self._handle)
 
     def _arenas(self) -> list[str]:
-        return _arenas_of(self._folder, self.header.writer_id)
+        return arenas_of(self._folder, self.header.writer_id)
 
 
 def left_behind(folder: str) -> Iterator[Remains]:
@@ -124,10 +117,9 @@ def look(folder: str) -> list[Left]:
         handle, header, words = opened
         try:
             seqs: set[int] = set()
-            for path in _arenas_of(folder, header.writer_id):
+            for path in arenas_of(folder, header.writer_id):
                 try:
-                    with open(path, "rb") as file:
-                        seqs.update(record.seq for record in read_records(file.read()).records)
+                    seqs.update(event.seq for event in _read(path, header.writer_id)[0])
                 except OSError:  # taken in just now, or not ours to read
                     continue
             found.append(Left(header, words, frozenset(seqs)))
@@ -136,9 +128,23 @@ def look(folder: str) -> list[Left]:
     return found
 
 
-def _missing(words: Words, stored: int) -> int:
-    published = words.appended if words.appended else words.claimed + max(0, words.waiting - 1)
-    return max(0, published - words.accounted - stored)
+def _read(path: str, writer_id: str) -> tuple[list[PublishedEvent], int]:
+    """The events of an arena, and how many of its records cannot be read."""
+    with open(path, "rb") as file:
+        contents = read_records(file.read())
+    events = []
+    for record in contents.records:
+        try:
+            events.append(unpack_event(record, writer_id))
+        except (msgspec.DecodeError, UnicodeError, RecursionError):  # whole, and of no known release
+            continue
+    return events, len(contents.records) - len(events) + contents.torn
+
+
+def _missing(header: Header, words: Words, stored: int) -> int:
+    missing = max(0, words.claimed + max(0, words.waiting - 1) - words.accounted - stored)
+    # With arenas an event is in one of them, in the store, or noted as one that none could take.
+    return min(missing, words.unjournaled) if header.has_arenas else missing
 
 
 def _marks(folder: str) -> list[str]:
@@ -146,14 +152,6 @@ def _marks(folder: str) -> list[str]:
         return sorted(name for name in os.listdir(folder) if name.endswith(MARK))
     except OSError:  # there is none
         return []
-
-
-def _arenas_of(folder: str, writer_id: str) -> list[str]:
-    try:
-        names = os.listdir(folder)
-    except OSError:  # removed just now
-        return []
-    return [os.path.join(folder, name) for name in names if name.startswith(f"{writer_id}.") and name.endswith(ARENA)]
 
 
 def _open(folder: str, name: str, *, exclusive: bool) -> tuple[int, Header, Words] | None:

@@ -14,10 +14,12 @@ class Fence:
     Not by sequence numbers: one may be burnt by an interrupt, and its event never comes.
     """
 
-    def __init__(self, hub: Hub, subscription: RecorderSubscription) -> None:
-        """The moment is now."""
+    def __init__(self, hub: Hub, subscription: RecorderSubscription, told: Callable[[], int]) -> None:
+        """The moment is now. ``told`` gives the number of dropped events whose gap has had its turn."""
         self._hub = hub
         self._subscription = subscription
+        self._told = told
+        self._dropped = 0
         progress = hub.progress()
         self._published = progress.waiting + progress.claimed
         self._accepted: int | None = None
@@ -28,8 +30,10 @@ class Fence:
             progress = self._hub.progress()
             if progress.handed_over + progress.failed < self._published:
                 return False
-            self._accepted = self._subscription.accepted  # the hub's thread raises it before ``handed_over``
-        return self._subscription.released >= self._accepted
+            # The hub's thread raises both before ``handed_over``.
+            self._dropped = sum(self._subscription.stats().dropped.values())
+            self._accepted = self._subscription.accepted
+        return self._subscription.released >= self._accepted and self._told() >= self._dropped
 
 
 class Keeper(Protocol):

@@ -124,7 +124,7 @@ class Persister:
         self._next_own_seq = count(1).__next__
         self._limit = self._batch_size
         self._committed = 0
-        self._accounted = 0
+        self._accounted = self._told = 0
         self.commit_durations = Histogram("sonde_commit_duration_seconds", buckets=_COMMIT_BUCKETS)
         """How long the store took for each transaction that it did; empty again after a fork."""
         self._announcements = Announcements(
@@ -180,7 +180,9 @@ class Persister:
 
     def _tidy(self) -> None:
         if self._keeper is not None:
-            self._keeper.tidy(lambda: Fence(self._hub, self._subscription), accounted=self._accounted)
+            self._keeper.tidy(
+                lambda: Fence(self._hub, self._subscription, lambda: self._told), accounted=self._accounted
+            )
 
     def _announce(self) -> None:
         with self._turn_lock:
@@ -202,9 +204,10 @@ class Persister:
         self._write(records)
         given_up = sum(self._given_up.values()) - given_up
         self._committed += own - given_up
-        if not given_up:  # so the gaps are in the store; what was overloaded never counted as published
-            missed = [some for chunk in chunks for some in chunk.missed if some.reason != "overloaded"]
-            self._accounted += sum(some.number for some in missed)
+        # What was overloaded never counted as published.
+        missed = sum(some.number for chunk in chunks for some in chunk.missed if some.reason != "overloaded")
+        self._told += missed
+        self._accounted += 0 if given_up else missed
 
     def _stream_of(self, event: Event) -> str:
         return self._stream_id if self._stream_id is not None else (event.session_id or DEFAULT_STREAM)
