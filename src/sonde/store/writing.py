@@ -31,7 +31,6 @@ _STREAM = """SELECT id, max(first_version - 1, ifnull((SELECT max(version) FROM 
     FROM streams WHERE name = ?"""
 _NEW_STREAM = "INSERT INTO streams (name) VALUES (?) RETURNING id"
 
-_EMPTY = len(b"{}")
 _INT64_MAX = 2**63 - 1
 _INT64_MIN = -(2**63)
 
@@ -149,7 +148,8 @@ class Writing:
         first_position = position
         duplicates = 0
         row_values: list[Any] = []
-        large: list[int] = []  # where in them data stands that becomes a place
+        large: list[int] = []  # where in them stands what becomes a place,
+        texts: list[bytes] = []  # of these
         names, origins = self.names.known, self._origins.known
         head: _Head | None = None
         for record in records:
@@ -175,12 +175,11 @@ class Writing:
                 kind = self.names.number(connection, str(event.type))
                 origin = origins.get(key) or self._origins.intern(connection, key)
             check = checksum(event, data_json, writer_id, seq)
-            stored: str | bytes | None
-            size = len(data_json)
-            if size < LARGE:
-                stored = data_json.decode() if size > _EMPTY else None
-            else:
-                stored = data_json
+            stored: str | None = data_json.decode()  # refuses what is no text, large or small
+            if stored == "{}":
+                stored = None
+            elif len(data_json) >= LARGE:
+                texts.append(data_json)
                 large.append(len(row_values) + _WIDTH - 1)
             row_values += (
                 position,
@@ -195,7 +194,7 @@ class Writing:
                 stored,
             )
         if large:
-            places = self._contents.store(connection, [row_values[index] for index in large])
+            places = self._contents.store(connection, texts)
             for index, place in zip(large, places, strict=True):
                 row_values[index] = place
         _insert(connection, row_values)

@@ -12,7 +12,7 @@ import pytest
 
 from sonde.errors import StoreCorruptError, StoreUnavailableError
 from sonde.events import Event
-from sonde.store import SQLiteStore
+from sonde.store import Record, SQLiteStore
 from sonde.store.block import ROOT, TEXT, Entry, pack, parts_of, place_of, unpack
 from sonde.store.expansion import ContentDamageError, ContentReader
 from sonde.store.recent import Recent
@@ -238,6 +238,14 @@ def test_damaged_bookkeeping_is_found(path: Path, store: SQLiteStore, damage: st
     store.append("s", [prompt(4)])
     look(path, damage)
     assert [says in item.detail for item in store.verify()] == [True]
+
+
+def test_large_data_that_is_no_text_is_refused(store: SQLiteStore) -> None:
+    """Bytes that could not be read back are not taken, whatever their size."""
+    record = Record("s", "w", 1, Event("a.b", 1), b'{"a":"' + b"\xff" * 600 + b'"}')
+    with pytest.raises(UnicodeDecodeError):
+        store.append_batch([record])
+    assert store.streams() == []
 
 
 def test_a_truncation_gets_past_damage(path: Path, store: SQLiteStore) -> None:
