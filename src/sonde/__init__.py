@@ -109,6 +109,7 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.redaction import NoRedactor as NoRedactor
     from sonde.redaction import Redactor as Redactor
     from sonde.redaction import SecretRedactor as SecretRedactor
+    from sonde.redaction import SecretRule as SecretRule
     from sonde.store import AppendResult as AppendResult
     from sonde.store import Durability as Durability
     from sonde.store import EventStore as EventStore
@@ -180,6 +181,7 @@ _HOMES = {
     "STORAGE_OPERATIONS_TOTAL": "metrics",
     "Scope": "context",
     "SecretRedactor": "redaction",
+    "SecretRule": "redaction",
     "SessionNotFoundError": "errors",
     "SondeError": "errors",
     "StoreClosedError": "errors",

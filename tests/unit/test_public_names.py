@@ -72,6 +72,7 @@ NAMES = [
     "STORAGE_OPERATIONS_TOTAL",
     "Scope",
     "SecretRedactor",
+    "SecretRule",
     "SessionNotFoundError",
     "SondeError",
     "StoreClosedError",

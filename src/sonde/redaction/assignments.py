@@ -10,8 +10,8 @@ from sonde.redaction.values import (
     is_marker,
     is_placeholder,
     is_reference,
-    is_syntax,
     is_word,
+    looks_issued,
     looks_random,
     no_word_chars,
 )
@@ -22,11 +22,12 @@ __all__ = ["VALUE", "Assignments", "quoted_value", "shell_value"]
 # make each rejection scan this much again, and no more.
 REJECT_BYTES_MAX = 200
 _LINE_START = re.compile(rb"(?:^|[\r\n\"']|\\[nr])[ \t\-]*(?:export[ \t]+)?[\"']?\Z")
-_SHELL_WORD = re.compile(rb"[^\s\"'`;&|<>\\]*")
-_REST = re.compile(rb"[^\s\"'`;&|<>\\,]*")
+_SHELL_WORD = compile_bytes(rb"[^\s\"'`;&|<>\\]*")
+_REST = compile_bytes(rb"[^\s\"'`;&|<>\\,]*")
 _IDENTIFIER = re.compile(rb"[A-Za-z_\-.]+\Z")
 _SHORT_NUMBER = re.compile(rb"[0-9]{1,5}\Z")
-_PARSER_NAMES = frozenset((b"token", b"tokens"))  # alone they are a parser's too; auth_token and the like are not
+_TEXT_NAMES = frozenset((b"token", b"tokens"))  # alone they are a model's and a parser's, too; auth_token isn't
+_END_BYTES = 64
 _STRONG = frozenset(("password", "api_key", "private_key", "connection_string", "custom"))
 VALUE = (
     rb'(?:[bBfFrRuU]{0,2}"((?:[^"\\\r\n]|\\[^\r\n])*)'  # 1 in double quotes
@@ -102,20 +103,21 @@ class Assignments:
         kind = self._rules.kind(name.decode("ascii"))
         if kind is None:
             return None
-        sign = (match.group(2) or b"").strip(b" \t\"'`\\]")
+        sign = _ends(match.group(2) or b"").strip(b" \t\"'`\\]")
         quoted = quoted_value(match)
         if quoted is not None:
             begin, end = quoted
-            return (begin, end, kind) if _is_quoted_secret(text[begin:end], name.lower()) else None
+            return (begin, end, kind) if _is_quoted_secret(text[begin:end], name[-201:].lower()) else None
         if kind in ("authorization", "cookie"):
             return None  # headers, which have rows of their own
         begin, end = match.start(_BARE), match.end(_BARE)
-        shell = name.startswith(b"--") or (match.group(2) == b"=" and not re.search(rb"[a-z]", name))
+        shell = name.startswith(b"--") or (match.group(2) == b"=" and not re.search(rb"[a-z]", _ends(name)))
         if shell:
             return shell_value(text, begin, kind)
-        end = _REST.match(text, end).end()  # type: ignore[union-attr]  # matches the empty string
-        value = text[begin:end].rstrip(b".,:)]}")
-        end = begin + len(value)
+        end = _REST.search(text, end).end()  # type: ignore[union-attr]  # matches the empty string
+        last = max(begin, end - REJECT_BYTES_MAX)
+        end = last + len(text[last:end].rstrip(b".,:)]}"))
+        value = text[begin:end]
         if not value or (len(value) <= REJECT_BYTES_MAX and self._is_code_or_prose(text, match, value, sign, kind)):
             return None
         return begin, end, kind
@@ -143,18 +145,23 @@ class Assignments:
         return not (strong and sign == b":" and lines and ends_line(text, match.end(_BARE)))
 
 
+def _ends(text: bytes) -> bytes:
+    """A name or sign for ``re``, which keeps the GIL: hostile ones are as long as the text."""
+    return text if len(text) <= REJECT_BYTES_MAX else text[:_END_BYTES] + text[-_END_BYTES:]
+
+
 def _squeezed(name: bytes) -> bytes:
     return re.sub(rb"[^a-z0-9]", b"", name.lower())
 
 
 def _is_quoted_secret(value: bytes, name: bytes) -> bool:
-    if not value.strip() or is_marker(value) or _squeezed(value) == _squeezed(name):
-        return False
     if len(value) > REJECT_BYTES_MAX:
         return True
-    if no_word_chars(value) or (name in _PARSER_NAMES and is_syntax(value)):
+    if not value.strip() or is_marker(value) or (len(name) <= REJECT_BYTES_MAX and _squeezed(value) == _squeezed(name)):
         return False
-    return not (is_placeholder(value) or is_word(value))
+    if name in _TEXT_NAMES and not looks_issued(value):
+        return False
+    return not (no_word_chars(value) or is_placeholder(value) or is_word(value))
 
 
 def _value_start(match: ByteMatch) -> int:
@@ -171,7 +178,7 @@ def quoted_value(match: ByteMatch) -> tuple[int, int] | None:
 
 def shell_value(text: bytes, begin: int, kind: str) -> tuple[int, int, str] | None:
     """Return the word of a command line that begins here, unless it stands for a secret kept elsewhere."""
-    end = _SHELL_WORD.match(text, begin).end()  # type: ignore[union-attr]  # matches the empty string
+    end = _SHELL_WORD.search(text, begin).end()  # type: ignore[union-attr]  # matches the empty string
     value = text[begin:end]
     if not value or is_marker(value):
         return None

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sonde.redaction.assignments import VALUE, quoted_value, shell_value
+from sonde.redaction.chunks import encoded
 from sonde.redaction.keys import KeyRules
 from sonde.redaction.linear import ByteMatch, compile_bytes
 from sonde.redaction.patterns import Shape, shape
@@ -19,11 +20,13 @@ _QUOTE = rb"[\"']?"
 _SECRET = rb"([^\s\"'|;&<>]+)"
 _METAVAR = re.compile(r"[A-Z][A-Z_\-]*\Z|[.\[\]<>{}]+")
 _PORTS = re.compile(rb"[0-9]*:[0-9]*\Z")
+_PORTS_BYTES_MAX = 16
+_METAVAR_BYTES_MAX = 64
 _PASSWORD_FLAGS = frozenset(("--pass", "--pwd", "-pass", "-pwd"))
 
 
 def _is_given(secret: bytes) -> bool:
-    return not is_placeholder(secret) and not _PORTS.match(secret)
+    return not is_placeholder(secret) and not (len(secret) <= _PORTS_BYTES_MAX and _PORTS.match(secret))
 
 
 def _command(kind: str, program: str, before: bytes, *, gate: bytes) -> Shape:
@@ -116,6 +119,8 @@ class Flags:
         return span
 
     def _is_metavar(self, value: bytes) -> bool:
+        if len(value) > _METAVAR_BYTES_MAX:
+            return False
         name = value.decode("utf-8", "replace").rstrip("]),.")
         return _METAVAR.match(name) is not None and self._rules.kind(name) is not None
 
@@ -149,7 +154,7 @@ class Flags:
             attached = _ATTACHES.get(program, "\0")
             if item.startswith(attached) and len(item) > len(attached):
                 begin = len(attached) if program != "curl" else item.find(":") + 1
-                if begin > 0 and _is_given(item[begin:].encode("utf-8", "replace")):
+                if begin > 0 and _is_given(encoded(item[begin:])):
                     found[index] = (begin, "password")
             following = items[index + 1] if index + 1 < len(items) else None
             if not isinstance(following, str) or not following or following.startswith("-"):
@@ -157,11 +162,7 @@ class Flags:
             flags, after_colon = _TAKES.get(program, (frozenset(), False))
             if item in flags:
                 begin = following.find(":") + 1 if after_colon else 0
-                if (
-                    (begin or not after_colon)
-                    and _is_given(following[begin:].encode("utf-8", "replace"))
-                    and following[begin:]
-                ):
+                if (begin or not after_colon) and _is_given(encoded(following[begin:])) and following[begin:]:
                     found[index + 1] = (begin, "password")
             elif (kind := self.kind(item) if _is_flag(item) else None) is not None and _is_listed(following, kind):
                 found[index + 1] = (0, kind)
@@ -170,7 +171,7 @@ class Flags:
 
 def _is_listed(value: str, kind: str) -> bool:
     count = kind == "token" and len(value) <= 5 and value.isdigit()
-    return not count and not is_placeholder(value.encode("utf-8", "replace"))
+    return not count and not is_placeholder(encoded(value))
 
 
 def _is_flag(item: str) -> bool:

@@ -112,6 +112,9 @@ class KeyRules:
     some 5 µs for a new one; never blocks. Loss: only the last 128 characters of a key are read. Errors: ``ConfigError``
     for an extra key without an ASCII letter or digit, or with a quote, backslash, control or non-ASCII character.
 
+    A key that begins with ``=`` is compared whole: ``=code`` finds ``Code`` and not ``country_code``. Keys to keep
+    always are.
+
     >>> rules = KeyRules(keys=["ssn"], keep_keys=["csrf_token"])
     >>> rules.kind("dbPassword"), rules.kind("customer.SSN"), rules.kind("prompt_tokens"), rules.kind("csrf_token")
     ('password', 'custom', None, None)
@@ -119,11 +122,13 @@ class KeyRules:
 
     def __init__(self, *, keys: Iterable[str] = (), keep_keys: Iterable[str] = ()) -> None:
         self._terms = _builtin_terms()
-        custom = [_checked(key) for key in keys]
-        self._custom = frozenset(custom)
-        self._terms.update(dict.fromkeys(custom, "custom"))
+        keys, keep_keys = _listed(keys), _listed(keep_keys)
+        whole = [_checked(key) for key in keys if key.startswith("=")]
+        self._whole = frozenset("".join(key) for key in whole)
+        self._terms.update(dict.fromkeys((_checked(key) for key in keys if not key.startswith("=")), "custom"))
         self._keep = frozenset("".join(_checked(key)) for key in keep_keys)
-        cover = _cover(self._terms)
+        cover = _cover((*self._terms, *whole))
+        self._custom_cover = (*whole, *(term for term, kind in self._terms.items() if kind == "custom"))
         self._longest = max(len(term) for term in self._terms)
         self._terms.update({("".join(term),): kind for term, kind in list(self._terms.items())})
         self.literals = _shortest({term[-1] for term in cover})
@@ -137,8 +142,17 @@ class KeyRules:
         >>> KeyRules().kind("X-Api-Key")
         'api_key'
         """
-        found = None if "[REDACTED:" in name else self._cached(name[-_NAME_CHARS_MAX:])
+        tail = name[-_NAME_CHARS_MAX:]
+        found = None if "[REDACTED:" in tail else self._cached(tail)
         return found[0] if found else None
+
+    def is_of_texts(self, name: str) -> bool:
+        """Tell whether this is ``token`` alone, which is a name for pieces of text as well as for what services issue.
+
+        >>> [KeyRules().is_of_texts(name) for name in ("token", "Token", "auth_token")]
+        [True, True, False]
+        """
+        return segments(name[-_NAME_CHARS_MAX:])[0] == ("token",) and self.kind(name) == "token"
 
     def code_kind(self, name: str) -> str | None:
         """Return what text under this key is, for names too short to look for in free text; else None.
@@ -160,14 +174,19 @@ class KeyRules:
 
     def word_pattern(self, *, separator: str = SEPARATOR + "*", only: Iterable[str] | None = None) -> str:
         """Return pattern source (for use without case) of words: every name of a secret, of these kinds, has one."""
-        kinds = None if only is None else frozenset(only)
-        terms = self._cover if kinds is None else _cover(t for t, kind in self._terms.items() if kind in kinds)
+        terms = self._cover
+        if only is not None:
+            kinds = frozenset(only)
+            named = [term for term, kind in self._terms.items() if kind in kinds]
+            terms = _cover((*named, *(self._custom_cover if "custom" in kinds else ())))
         return "|".join(separator.join(re.escape(segment) for segment in term) for term in terms)
 
     def _classify(self, name: str) -> tuple[str, bool] | None:
         camel, chunks = segments(name)
-        if "".join(camel) in self._keep:
+        if (joined := "".join(camel)) in self._keep:
             return None
+        if joined in self._whole:
+            return "custom", True
         return self._find(camel) or self._find(chunks)
 
     def _classify_code(self, name: str) -> str | None:
@@ -216,6 +235,16 @@ def _fused_kind(segment: str) -> str | None:
                 return "api_key" if ending == "apikey" else "private_key"
             return "secret" if ending == "secret" else "password"
     return None
+
+
+def _listed(keys: Iterable[str]) -> list[str]:
+    if isinstance(keys, str):  # its letters would be names
+        raise ConfigError(f"cannot redact by the letters of {keys!r}: expected several names; write [{keys!r}]")
+    names = list(keys)
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigError(f"cannot redact by key {name!r}: expected a name; give it as a text, like 'ssn'")
+    return names
 
 
 def _checked(key: str) -> tuple[str, ...]:

@@ -14,7 +14,10 @@ from typing import Protocol, cast
 
 import re2  # type: ignore[import-not-found,import-untyped,unused-ignore]  # ships no stubs
 
-__all__ = ["ByteMatch", "BytePattern", "compile_bytes"]
+__all__ = ["ByteMatch", "BytePattern", "PatternError", "compile_bytes"]
+
+PatternError: type[Exception] = re2.error
+"""What RE2 says to a pattern that it can't compile; its first argument is a text, in bytes or not."""
 
 MAX_FORK_WAIT_S = 5.0
 """How long a fork waits for a search: ten times what one of a whole batch takes on a slow machine."""
@@ -40,21 +43,22 @@ class BytePattern(Protocol):
         """Return the leftmost match from ``pos`` on, without the GIL while it looks."""
 
 
-def compile_bytes(source: bytes) -> BytePattern:
+def compile_bytes(source: bytes, *, utf8: bool = False) -> BytePattern:
     r"""Compile a pattern that sees single bytes: ``.`` and ``[^x]`` match one byte, case folding is ASCII only.
 
-    Thread-safety: the result is immutable and shared freely. Cost: some 0.1 to 5 ms, once. Errors: ``re2.error`` for a
-    pattern outside RE2's syntax.
+    With ``utf8`` it sees the characters of UTF-8 text, and offsets are bytes still. Thread-safety: the result is
+    immutable and shared freely. Cost: some 0.1 to 5 ms, once. Errors: ``PatternError`` for a pattern outside RE2's
+    syntax.
 
     >>> match = compile_bytes(rb"(?i)key-[0-9a-f]{4}").search(b"a KEY-00ff b")
     >>> match is not None and (match.start(), match.end())
     (2, 10)
     """
     options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
+    options.encoding = re2.Options.Encoding.UTF8 if utf8 else re2.Options.Encoding.LATIN1
     options.max_mem = 32 << 20
     options.log_errors = False
-    return _Pattern(cast(BytePattern, re2.compile(source, options)))
+    return _Pattern(source, cast(BytePattern, re2.compile(source, options)))
 
 
 class _Turns:
@@ -88,9 +92,10 @@ if hasattr(os, "register_at_fork"):
 class _Pattern:
     """A pattern that is searched in turns."""
 
-    __slots__ = ("_pattern",)
+    __slots__ = ("_pattern", "pattern")
 
-    def __init__(self, pattern: BytePattern) -> None:
+    def __init__(self, source: bytes, pattern: BytePattern) -> None:
+        self.pattern = source
         self._pattern = pattern
 
     def search(self, text: bytes, pos: int | None = None, endpos: int | None = None) -> ByteMatch | None:

@@ -1,30 +1,24 @@
 """The redactor: what every door of sonde runs events through before disk or wire."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from sonde.errors import ConfigError
 from sonde.redaction.assignments import Assignments
+from sonde.redaction.chunks import decoded, encoded, triggered
+from sonde.redaction.fingerprint import Mark, fingerprinting, plain
 from sonde.redaction.flags import COMMANDS, Flags
 from sonde.redaction.keys import CODE_GATE, KeyRules
+from sonde.redaction.limit import TextLimit
 from sonde.redaction.patterns import HEADERS, SHAPES
 from sonde.redaction.prefilter import Prefilter
-from sonde.redaction.values import is_marker, is_placeholder, looks_random, marker
+from sonde.redaction.rule import SecretRule, own_gate
+from sonde.redaction.walk import Walk
 
 __all__ = ["NoRedactor", "Redactor", "SecretRedactor"]
 
-_DEPTH_MAX = 200  # the sanitiser cuts at 100
 _ROUNDS_MAX = 8
 _TEXT_CHARS_MIN = 6  # no shape is shorter: x:y@ needs its ://, a named value its name
-_CACHED_KEY_CHARS_MAX = 128
-_NAME_KEYS = ("name", "key", "header", "variable", "Name", "Key")
-_VALUE_KEYS = ("value", "Value")
-_SCHEMA_TYPES = frozenset(("string", "object", "number", "integer", "array", "boolean", "null"))
-_SCHEMA_KEYS = frozenset(
-    ("type", "description", "title", "format", "minLength", "maxLength", "pattern", "items", "properties",
-     "required", "anyOf", "oneOf", "allOf", "nullable", "additionalProperties", "minItems", "maxItems", "minimum",
-     "maximum", "writeOnly", "readOnly", "deprecated", "$ref")
-)  # fmt: skip
 
 
 class _Rule(Protocol):
@@ -81,8 +75,16 @@ class NoRedactor:
 class SecretRedactor:
     """Replaces secrets by ``[REDACTED:kind]``: by the names of keys, flags and headers, and by shape in any string.
 
-    ``keys`` adds names of your own (``ssn`` also finds ``customer_ssn`` and ``customerSsn``; numbers under them go
-    too); ``keep_keys`` are names that hold no secret here (``token`` for a tokenizer's output), compared whole.
+    Args:
+        rules: patterns of your own, as :class:`SecretRule`; they are looked for first.
+        keys: names of your own. ``ssn`` also finds ``customer_ssn`` and ``customerSsn``; ``=ssn`` only itself. Numbers
+            under them go, too.
+        keep_keys: names that hold no secret here (``csrf_token``), compared whole.
+        fingerprints: equal secrets get equal markers, ``[REDACTED:api_key:1f0c22ab]``, and can still not be read.
+        fingerprint_key: 16 bytes or more, to recognise a secret in other stores and processes as well; by default it is
+            random, and dies with the process. Whoever has it can try out what a marker stands for: don't store it.
+        text_bytes_max: longer texts are cut, after redaction, with their true size and a hash on record; see
+            :class:`sonde.redaction.limit.TextLimit`. By default none is.
 
     Thread-safety: immutable after construction; one instance serves all threads. Blocking: none. Cost: ``suspects``
     some 0.1 µs for a small clean event in a batch, 7 µs for one with 4 kB of text; ``redact`` some 30 to 500 µs (each
@@ -97,13 +99,30 @@ class SecretRedactor:
     'git clone https://bob:[REDACTED:password]@example.org/repo'
     """
 
-    def __init__(self, *, keys: Iterable[str] = (), keep_keys: Iterable[str] = ()) -> None:
-        self._keys = KeyRules(keys=keys, keep_keys=keep_keys)
-        self._flags = Flags(self._keys)
-        self._rules: tuple[_Rule, ...] = (*HEADERS, *COMMANDS, self._flags, Assignments(self._keys), *SHAPES)
+    def __init__(
+        self,
+        *,
+        rules: Iterable[SecretRule] = (),
+        keys: Iterable[str] = (),
+        keep_keys: Iterable[str] = (),
+        fingerprints: bool = False,
+        fingerprint_key: bytes | str | None = None,
+        text_bytes_max: int | None = None,
+    ) -> None:
+        own = _checked(rules)
+        key_rules = KeyRules(keys=keys, keep_keys=keep_keys)
+        flags = Flags(key_rules)
+        self._own = own
+        self._rules: tuple[_Rule, ...] = (*HEADERS, *COMMANDS, flags, Assignments(key_rules), *SHAPES)
         self._triggers = [(text.decode(), index) for index, rule in enumerate(self._rules) for text in rule.literals]
-        self._prefilter = Prefilter((*(rule.gate for rule in self._rules), CODE_GATE))
-        self._redacted_key = lru_cache(maxsize=4096)(self.redact_text)
+        self._overlap_bytes = max(len(text) for text, _ in self._triggers) - 1
+        self._chars_min = 1 if own else _TEXT_CHARS_MIN
+        self._mark: Mark = fingerprinting(fingerprint_key) if fingerprints or fingerprint_key is not None else plain
+        self._walk = Walk(key_rules, flags, text=self._redacted_text, mark=self._mark)
+        self._limit = None if text_bytes_max is None else TextLimit(text_bytes_max)
+        self._prefilter = Prefilter(
+            (*(rule.gate for rule in self._rules), CODE_GATE), own=own_gate(own), limit_bytes=text_bytes_max
+        )
 
     def suspicious(self, joined: bytes) -> bool:
         r"""Tell from JSON whether ``redact`` could change any event in it; False is a promise, True is not.
@@ -137,8 +156,8 @@ class SecretRedactor:
         >>> SecretRedactor().redact(data) is data
         True
         """
-        redacted: dict[str, Any] = self._mapping(data, 0)
-        return redacted
+        redacted = self._walk.run(data)
+        return redacted if self._limit is None else self._limit.cut(redacted)
 
     def redact_text(self, text: str) -> str:
         """Return the text without its secrets; the same object if it has none.
@@ -148,141 +167,48 @@ class SecretRedactor:
         >>> SecretRedactor().redact_text("export DB_PASSWORD='hunter2' && make")
         "export DB_PASSWORD='[REDACTED:password]' && make"
         """
-        if len(text) < _TEXT_CHARS_MIN:
+        redacted = self._redacted_text(text)
+        return redacted if self._limit is None else self._limit.cut_text(redacted)[0]
+
+    def _redacted_text(self, text: str) -> str:
+        if len(text) < self._chars_min:
             return text
-        raw = text.encode("utf-8", "surrogatepass")
+        raw = encoded(text)
         result = raw
+        for rule in self._own:
+            result = self._replaced(result, rule.spans(result))
         # What one rule puts in place can end what another one reads: go on until nothing changes.
         for _ in range(_ROUNDS_MAX):
             changed = self._once(result)
-            if changed == result:
+            if changed is result:
                 break
             result = changed
-        return text if result == raw else result.decode("utf-8", "surrogatepass")
+        return text if result is raw else decoded(result)
 
     def _once(self, text: bytes) -> bytes:
-        lowered = text.lower().decode("latin-1")  # str finds short texts four times as fast as bytes
-        for index in dict.fromkeys([index for literal, index in self._triggers if literal in lowered]):
-            if spans := self._rules[index].spans(text):
-                text = _replaced(text, spans)
+        """One round. The same object if no rule found anything."""
+        for index in triggered(text, self._triggers, self._overlap_bytes):
+            text = self._replaced(text, self._rules[index].spans(text))
         return text
 
-    def _value(self, value: Any, depth: int) -> Any:
-        if isinstance(value, str):
-            return self.redact_text(value)
-        if isinstance(value, dict):
-            return self._mapping(value, depth + 1)
-        if isinstance(value, list | tuple):
-            return self._sequence(value, depth + 1)
-        return value
-
-    def _mapping(self, data: dict[str, Any], depth: int) -> Any:
-        if depth > _DEPTH_MAX and data:
-            return marker("too_deep")
-        result: dict[str, Any] = {}
-        changed = False
-        named = _named_kind(data, self._keys.kind)
-        for key, value in data.items():
-            text = isinstance(key, str)
-            kind = self._keys.kind(key) if text else None
-            if kind is None and named is not None and key in _VALUE_KEYS and isinstance(value, str):
-                kind = named
-            if kind is None and text and isinstance(value, str):
-                kind = self._keys.code_kind(key)
-            new_key = key
-            if text:  # a cache of long keys would keep them alive
-                new_key = self._redacted_key(key) if len(key) <= _CACHED_KEY_CHARS_MAX else self.redact_text(key)
-            new_value = self._value(value, depth) if kind is None else self._hidden(key, value, kind, depth)
-            if new_key != key:
-                new_key = _unused(new_key, data, result)
-            changed = changed or new_key != key or new_value is not value
-            result[new_key] = new_value
-        return result if changed else data
-
-    def _sequence(self, items: Sequence[Any], depth: int) -> Any:
-        if depth > _DEPTH_MAX and items:
-            return marker("too_deep")
-        secrets = self._flags.listed(items)
-        if len(items) == 2 and (pair := self._pair_kind(*items)) is not None:
-            secrets[1] = (0, pair)
-        result = []
-        for index, item in enumerate(items):
-            if index in secrets:
-                begin, kind = secrets[index]
-                hidden = item[begin:].encode("utf-8", "surrogatepass")
-                result.append(item if is_marker(hidden) else item[:begin] + marker(kind))
-            else:
-                result.append(self._value(item, depth))
-        if all(new is old for new, old in zip(result, items, strict=True)):
-            return items
-        return result if isinstance(items, list) else tuple(result)
-
-    def _pair_kind(self, name: Any, value: Any) -> str | None:
-        """A header or variable as a pair: ``["X-Api-Key", "…"]``; two words are more likely a list of names."""
-        if not isinstance(name, str) or not isinstance(value, str) or not _is_name(name) or "[REDACTED:" in value:
-            return None
-        raw = value.encode("utf-8", "surrogatepass")
-        return self._keys.kind(name) if looks_random(raw) and not is_placeholder(raw) else None
-
-    def _hidden(self, key: str, value: Any, kind: str, depth: int) -> Any:
-        if isinstance(value, str):
-            known = not value or is_marker(value.encode("utf-8", "surrogatepass"))
-            return value if known else marker(kind)
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, int | float):
-            return marker(kind) if self._keys.holds_number(key) else value
-        if isinstance(value, dict):
-            return self._value(value, depth) if _is_harmless(value.values()) or _is_schema(value) else marker(kind)
-        if isinstance(value, list | tuple):
-            return value if _is_harmless(value) else marker(kind)
-        return value
+    def _replaced(self, text: bytes, spans: Sequence[tuple[int, int, str]]) -> bytes:
+        if not spans:
+            return text
+        pieces: list[bytes] = []
+        position = 0
+        for start, end, kind in spans:
+            pieces += (text[position:start], self._mark(kind, text[start:end]).encode())
+            position = end
+        result = b"".join((*pieces, text[position:]))
+        return text if result == text else result
 
 
-def _replaced(text: bytes, spans: Iterable[tuple[int, int, str]]) -> bytes:
-    pieces: list[bytes] = []
-    position = 0
-    for start, end, kind in spans:
-        pieces += (text[position:start], marker(kind).encode())
-        position = end
-    return b"".join((*pieces, text[position:]))
-
-
-def _named_kind(data: Mapping[str, Any], kind: Callable[[str], str | None]) -> str | None:
-    """The kind that ``{"name": "API_KEY", "value": "…"}`` gives to its value."""
-    if not any(key in data for key in _VALUE_KEYS):
-        return None
-    names = (data.get(key) for key in _NAME_KEYS)
-    return next((found for name in names if isinstance(name, str) and _is_name(name) and (found := kind(name))), None)
-
-
-def _is_name(text: str) -> bool:
-    return (
-        text.isascii()
-        and len(text) <= 64
-        and text.replace("_", "").replace("-", "").replace(".", "").replace(" ", "").isalnum()
-    )
-
-
-def _is_harmless(values: Iterable[Any]) -> bool:
-    """Numbers are counts, and markers are what an earlier redaction left."""
-    return all(
-        value is None
-        or isinstance(value, int | float)
-        or (isinstance(value, str) and (not value or is_marker(value.encode("utf-8", "replace"))))
-        for value in values
-    )
-
-
-def _is_schema(value: Mapping[str, Any]) -> bool:
-    """A JSON Schema for a secret is no secret: tool definitions are full of them."""
-    kind = value.get("type")
-    return isinstance(kind, str) and kind in _SCHEMA_TYPES and _SCHEMA_KEYS.issuperset(value)
-
-
-def _unused(key: str, data: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """Two secrets of a kind as keys mustn't fold into one."""
-    number, free = 2, key
-    while free in data or free in result:
-        free, number = f"{key}#{number}", number + 1
-    return free
+def _checked(rules: Iterable[SecretRule]) -> tuple[SecretRule, ...]:
+    own = tuple(rules)
+    for rule in own:
+        if not isinstance(rule, SecretRule):
+            raise ConfigError(
+                f"cannot redact by rule {rule!r}: expected a SecretRule; "
+                "write [SecretRule('employee', r'EMP-[0-9]{6}')]"
+            )
+    return own

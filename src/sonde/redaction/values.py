@@ -4,18 +4,25 @@ import re
 
 __all__ = [
     "MARKER",
+    "MARKER_BYTES_MAX",
     "ends_line",
     "is_marker",
     "is_placeholder",
     "is_reference",
-    "is_syntax",
     "is_word",
+    "looks_issued",
     "looks_random",
     "marker",
     "no_word_chars",
 ]
 
-MARKER = re.compile(rb"\[REDACTED:[a-z0-9_]+\]")
+MARKER = rb"\[REDACTED:[a-z0-9_]{1,64}(?::[0-9a-f]{8})?\]"
+"""Pattern source of what stands for a secret."""
+
+MARKER_BYTES_MAX = 84
+# Python's `re` keeps the GIL: no search of it may see more than this of a value.
+_READ_BYTES = 4_096
+_MARKER = re.compile(MARKER)
 _PLACEHOLDER = re.compile(
     rb"\$|\\+\$|<|\{|%[({sv]|%[A-Z_]+%\Z|(?:\*+|x{3,}|X{3,}|\.+|-+|_+|#+|\xe2\x80\xa6+|(?:\xe2\x80\xa2)+)\Z|\[REDACTED|(?:\*{3}|\.{3}|\xe2\x80\xa6)"
 )
@@ -25,38 +32,35 @@ _WORDS = frozenset(
     b"was as at by for from if in must not of on should that this when will with has instead flag flags option options "
     b"argument arguments parameter parameters arg args field variable name authentication credentials".split()
 )
-_KEYWORDS = frozenset(
-    b"abstract assert async await begin break catch class const continue debugger default defer delete elif elsif "
-    b"endif enum except export extends extern fallthrough final finally foreach function global goto identifier "
-    b"implements import indent dedent instanceof interface keyword lambda newline namespace native nonlocal operator "
-    b"package private protected public punctuation raise rescue return select sizeof static string struct super switch "
-    b"template throw throws trait transient typedef typeof union unless unsafe until using virtual void volatile "
-    b"where while yield".split()
-)
+_WORD_BYTES_MAX = 64
 _WORD_CHAR = re.compile(rb"[0-9A-Za-z\x80-\xff]")
-_SHORT_SYNTAX = re.compile(rb"(?:[a-z]{1,4}|[A-Z]{1,4}|[0-9]{1,5})\Z")
 _PATH = re.compile(rb"&?[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+\Z")
 _URL = re.compile(rb"[a-z]+://")
 _RANDOM_CHARS_MIN = 6
 _MIXED_CASE_CHARS_MIN = 12
+_ISSUED = re.compile(rb"[A-Za-z0-9_\-.~+/=:|%]{8,}")
+_ISSUED_LONG_CHARS = 20
+_ISSUED_DISTINCT_MIN = 8
+_ISSUED_TURNS_MIN = 4
+_RUNS = re.compile(rb"[a-z]+|[A-Z]+|[0-9]+|[^A-Za-z0-9]+")
 
 
-def marker(kind: str) -> str:
-    """Return the text that stands for a secret of this kind.
+def marker(kind: str, fingerprint: str = "") -> str:
+    """Return the text that stands for a secret of this kind, with a fingerprint if there is one.
 
-    >>> marker("password")
-    '[REDACTED:password]'
+    >>> marker("password"), marker("password", "1f0c22ab")
+    ('[REDACTED:password]', '[REDACTED:password:1f0c22ab]')
     """
-    return f"[REDACTED:{kind}]"
+    return f"[REDACTED:{kind}:{fingerprint}]" if fingerprint else f"[REDACTED:{kind}]"
 
 
 def is_marker(value: bytes) -> bool:
     """Tell whether a value is nothing but an earlier redaction's marker.
 
-    >>> is_marker(b"[REDACTED:token]")
-    True
+    >>> is_marker(b"[REDACTED:token]"), is_marker(b"[REDACTED:token:1f0c22ab]")
+    (True, True)
     """
-    return MARKER.fullmatch(value) is not None
+    return len(value) <= MARKER_BYTES_MAX and _MARKER.fullmatch(value) is not None
 
 
 def is_placeholder(value: bytes) -> bool:
@@ -65,7 +69,9 @@ def is_placeholder(value: bytes) -> bool:
     >>> [is_placeholder(v) for v in (b"$DB_PASSWORD", b"<your key>", b"****", b"hunter2")]
     [True, True, True, False]
     """
-    return _PLACEHOLDER.match(value) is not None
+    # The pattern's open ends (`x{3,}\\Z`) mustn't take the beginning of a long value for its whole.
+    seen = value if len(value) <= _READ_BYTES else value[:_READ_BYTES] + b"\n"
+    return _PLACEHOLDER.match(seen) is not None
 
 
 def is_word(value: bytes) -> bool:
@@ -74,7 +80,7 @@ def is_word(value: bytes) -> bool:
     >>> is_word(b"string;"), is_word(b"hunter2")
     (True, False)
     """
-    return value.rstrip(b".,;:)]}?!").lower() in _WORDS
+    return len(value) <= _WORD_BYTES_MAX and value.rstrip(b".,;:)]}?!").lower() in _WORDS
 
 
 def no_word_chars(value: bytes) -> bool:
@@ -83,16 +89,7 @@ def no_word_chars(value: bytes) -> bool:
     >>> no_word_chars(b"=>"), no_word_chars(b"h!")
     (True, False)
     """
-    return _WORD_CHAR.search(value) is None
-
-
-def is_syntax(value: bytes) -> bool:
-    """Tell whether a value is what a parser calls a token: a keyword, a short plain word, a small number.
-
-    >>> [is_syntax(v) for v in (b"else", b"function", b"EOF", b"42", b"swordfish")]
-    [True, True, True, True, False]
-    """
-    return value.lower() in _KEYWORDS or _SHORT_SYNTAX.match(value) is not None
+    return len(value) <= _READ_BYTES and _WORD_CHAR.search(value) is None
 
 
 def is_reference(value: bytes) -> bool:
@@ -114,8 +111,8 @@ def looks_random(value: bytes) -> bool:
     >>> [looks_random(v) for v in (b"hunter2", b"authentication", b"dXNlcjpwYXNz", b"5")]
     [True, False, True, False]
     """
-    if len(value) < _RANDOM_CHARS_MIN:
-        return False
+    if not _RANDOM_CHARS_MIN <= len(value) <= _READ_BYTES:
+        return len(value) > _READ_BYTES  # no word is as long
     digit = any(48 <= byte < 58 for byte in value)
     upper = any(65 <= byte < 91 for byte in value[1:])
     lower = any(97 <= byte < 123 for byte in value)
@@ -124,6 +121,26 @@ def looks_random(value: bytes) -> bool:
     if upper and lower and len(value) >= _MIXED_CASE_CHARS_MIN:
         return True
     return (upper or lower) and any(byte in b"!@#$%^*" for byte in value)
+
+
+def looks_issued(value: bytes) -> bool:
+    """Tell whether a value looks like a token that some service has issued, and not like a token of a text.
+
+    Eight characters or more of the alphabets that services use, with letters and digits that take turns, or 20 of them
+    that ``looks_random``; a number of 12 digits. Models' tokens are words and pieces of words, and begin with blanks.
+
+    >>> [looks_issued(v) for v in (b"a1B2c3D4e5", b" the", b"getElementById", b"sha256sum", b"dXNlcjpwYXNzd29yZDEyMw")]
+    [True, False, False, False, True]
+    """
+    if len(value) > _READ_BYTES:
+        return True
+    if _ISSUED.fullmatch(value) is None or not looks_random(value):
+        return False
+    if len(value) >= _ISSUED_LONG_CHARS:
+        return len(set(value)) >= _ISSUED_DISTINCT_MIN
+    if value.isdigit():
+        return True
+    return any(48 <= byte < 58 for byte in value) and len(_RUNS.findall(value)) > _ISSUED_TURNS_MIN
 
 
 def ends_line(text: bytes, position: int) -> bool:

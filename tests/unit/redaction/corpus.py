@@ -5,6 +5,7 @@ from typing import Any
 
 ALNUM = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0u1V2w3X4y5Z6"
 HEX = "0123456789abcdef" * 4
+SHORT_HEX = "9fceb02d0ae598e9"
 UPPER = "A2B3C4D5E6F7G2H3I4J5"
 PW = "hunter" + "2"
 BASIC = base64.b64encode(b"bob:" + PW.encode()).decode()
@@ -140,7 +141,7 @@ TEXTS: list[tuple[str, str]] = [
     ("machine a login b password c3\n\nmachine h\n\tlogin me\n\taccount x\n\tpassword swordfish\n", "swordfish"),
     ('{"user": "bob", "pin": "1234"}', "1234"), (r'{\"otp\": \"123456\"}', "123456"),
     ('{"user_pin":"swordfish"}', "swordfish"), ("{'bearer': 'swordfish'}", "swordfish"),
-    ("token: 'swordfish'", "swordfish"), ('{"auth_token": "abc"}', "abc"), ("password: 'else'", "else"),
+    ("token: '" + ALNUM[:10] + "'", ALNUM[:10]), ('{"auth_token": "abc"}', "abc"), ("password: 'else'", "else"),
     ("password: swordfish", "swordfish"),
     ("db:\n  password: swordfish\n  port: 1", "swordfish"),
     ("api_key: abc", "abc"),
@@ -152,7 +153,7 @@ EVENTS: list[tuple[dict[str, Any], str]] = [
     *(
         ({key: "swordfish"}, "swordfish")
         for key in (
-            "password", "passwd", "secret", "token", "api_key", "apikey", "x-api-key", "apiKey", "APIKey", "API_KEY",
+            "password", "passwd", "secret", "api_key", "apikey", "x-api-key", "apiKey", "APIKey", "API_KEY",
             "authorization",
             "cookie", "set-cookie", "access_token", "refreshToken", "id_token", "clientSecret", "private_key",
             "aws_secret_access_key",
@@ -171,7 +172,11 @@ EVENTS: list[tuple[dict[str, Any], str]] = [
     ({"tokens": {"access_token": "swordfish"}}, "swordfish"),
     ({"cookies": ["swordfish"]}, "swordfish"),
     ({"password": 87654321}, "87654321"),
-    ({"token": {"type": "string", "default": "swordfish"}}, "swordfish"),
+    *(({"token": token}, token) for token in (ALNUM[:10], SHORT_HEX, ALNUM, JWT, "gh" + "p_" + ALNUM[:36], "7" * 12,
+      "123e4567-e89b-12d3-a456-426614174000", BASIC)),
+    ({"token": {"type": "opaque", "issued": SHORT_HEX}}, SHORT_HEX),
+    ({"Token": [" the", ALNUM[:12]]}, ALNUM[:12]),
+    ({"auth_token": {"type": "string", "default": "swordfish"}}, "swordfish"),
     ({"argv": ["tool", "--password", "swordfish"]}, "swordfish"),
     ({"argv": ["tool", "--api-key", "swordfish", "x"]}, "swordfish"),
     ({"argv": ["tool", "--client-secret=swordfish"]}, "swordfish"),
@@ -244,6 +249,7 @@ LOOKALIKE_TEXTS: list[str] = [
       ("}", ")", ",", "]", "=>", "...", "else", "function", "return", "EOF", "42", "x")),
     *(f'SyntaxError: invalid token: "{piece}" at line 3' for piece in ("}", "&&", "if", "yield")),
     r"Unexpected token: \"}\" in JSON", "Unexpected token: }", "Unexpected token: else", "token='}'",
+    "token: 'swordfish'", 'data: {"token": " the", "index": 4}',
 ]  # fmt: skip
 LOOKALIKE_EVENTS: list[dict[str, Any]] = [
     *(
@@ -262,6 +268,12 @@ LOOKALIKE_EVENTS: list[dict[str, Any]] = [
     *({key: "swordfish"} for key in ("pinned", "pinning", "spin", "otpauth_supported", "otp_type", "pin_count",
       "version_pin", "typing", "mapping", "forbearer", "public_pin", "pin_to_version", "Pinned", "pinterest")),
     *({key: value} for key in ("pin", "otp", "bearer") for value in (4, True, None, "", {"type": "http"})),
+    # models' tokens
+    *({"token": text} for text in (" the", "the", "Hello", " swordfish", "antidisestablishmentarianism",
+      "getElementById", " StringBuilder", "sha256", "sha256sum", "utf8", "2024", "\n\n", "...", "-" * 32, "日本",
+      "naïve", "https", "://", "</div>", "def __init__(self):", "You said: 12,345.67", "", "<|im_start|>", "▁the")),
+    {"token": {"id": 1820, "text": " the", "logprob": -0.5, "special": False}}, {"token": ["Hel", "lo", 5, None]},
+    {"logprobs": [{"token": "Hel", "logprob": -0.1, "bytes": [72, 101, 108]}]},
     {"token": 5}, {"token": None}, {"token": True}, {"password": None}, {"password": ""}, {"secret": []},
     {"token": {"input": 5, "output": 6}},
     {"tools": [{"name": "login", "parameters": {"properties": {"password": {"type": "string",
