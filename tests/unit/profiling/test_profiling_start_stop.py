@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -59,6 +60,30 @@ def test_a_binary_file_gets_pprof_and_stays_open() -> None:
         spin()
     assert not file.closed
     assert from_pprof(file.getvalue()).default_sample_type == "wall"
+
+
+def test_mode_waiting_sees_tasks_and_not_threads(tmp_path: Path) -> None:
+    """Two tasks that sleep for all of the profile have twice its duration, each with its own labels."""
+    path = tmp_path / "waiting.pb.gz"
+
+    async def main() -> None:
+        with sonde.record(":memory:", session_id="s-3") as rec:
+
+            async def wait(tool: str) -> None:
+                with rec.tool(tool):
+                    await asyncio.sleep(0.4)
+
+            tasks = [asyncio.create_task(wait("one")), asyncio.create_task(wait("two"))]
+            await asyncio.sleep(0)
+            with sonde.cpu_profile(path, mode="waiting", hz=500):
+                await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    profile = from_pprof(path.read_bytes())
+    for tool in ("one", "two"):
+        assert profile.total("waiting", tool=tool, session="s-3") == pytest.approx(400_000_000, rel=0.5)
+    leaves = {sample.stack[0].function.rpartition(".")[2] for sample in profile.samples}
+    assert "sleep" in leaves <= {"sleep", "main", "wait"}
 
 
 def test_the_report_says_what_it_cost() -> None:
