@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
 import weakref
 from _thread import allocate_lock
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
+from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.errors import ProfileError
 from sonde.events import Event, EventType
 from sonde.failures import FailureLog
 from sonde.hub import Ticker
-from sonde.profiling import LEAST_CHUNK_BYTES, ChunkWriter, Sampler
+from sonde.profiling import LEAST_CHUNK_BYTES, ChunkWriter, Profile, Sampler
 from sonde.recorder.interval import DEFAULT_PROFILE_HZ, DEFAULT_PROFILE_INTERVAL_S, valid_interval_s
 
 BYTES_AN_HOUR = 4 * 1024 * 1024
@@ -47,6 +48,26 @@ class Allowance:
         self._at_s = now_s
 
 
+class Looks(Protocol):
+    """What is asked of a :class:`~sonde.profiling.Sampler`."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def take(self) -> Profile:
+        """What was counted since the last time."""
+        ...
+
+    def stop(self) -> Profile:
+        """The same, and end."""
+        ...
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew in a forked child, with nothing of the parent's."""
+        ...
+
+
 class ProfileEvents:
     """Samples the program all the time, and publishes what was seen at each tick and at the end.
 
@@ -65,8 +86,12 @@ class ProfileEvents:
         session_id: str,
         hz: float = DEFAULT_PROFILE_HZ,
         interval_s: float | None = DEFAULT_PROFILE_INTERVAL_S,
+        sampler: Looks | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Begin nothing yet; ``interval_s`` is ``None`` or 0 for one event at the end.
+
+        ``sampler`` takes the place of one at ``hz``.
 
         Raises:
             ConfigError: ``hz`` or ``interval_s`` is out of range.
@@ -76,9 +101,10 @@ class ProfileEvents:
         self._is_open = False
         self._publish: Callable[[Event], object]
         self.failures = FailureLog()
-        self._sampler: Sampler | None = None
+        self._clock = clock
+        self._sampler: Looks | None = None
         try:
-            self._sampler = Sampler(hz=hz)
+            self._sampler = Sampler(hz=hz) if sampler is None else sampler
         except ProfileError as error:  # this Python cannot be sampled: record the rest
             self.failures.add("profile", str(error), error=error)
         self._begin()
@@ -86,7 +112,7 @@ class ProfileEvents:
     def _begin(self) -> None:
         self._turn = allocate_lock()
         self._writer = ChunkWriter()
-        self._allowance = Allowance(now_s=time.monotonic())
+        self._allowance = Allowance(now_s=self._clock.monotonic_s())
 
     def start(self, ticker: Ticker, publish: Callable[[Event], object]) -> None:
         """Begin to look, and publish by ``ticker``, whoever stops it."""
@@ -133,7 +159,7 @@ class ProfileEvents:
         if sampler is None:
             return
         try:
-            now_s = time.monotonic()
+            now_s = self._clock.monotonic_s()
             room_bytes = max(self._allowance.at(now_s=now_s), least_bytes)
             if room_bytes < LEAST_CHUNK_BYTES:
                 return  # the sampler goes on adding up
