@@ -217,6 +217,19 @@ class BackupDocument(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
+class RedactDocument(msgspec.Struct, frozen=True):
+    """The copy that ``redact`` made, and what is not in it."""
+
+    db: str
+    path: str
+    sessions: int
+    events: int
+    changed: int
+    replaced: dict[str, int]
+    cut: int
+    size_bytes: int
+
+
 class RunDocument(msgspec.Struct, frozen=True):
     """How a command that ``run`` recorded ended."""
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "profile": "profile",
     "export": "export",
     "import": "importing",
+    "redact": "redact",
     "backup": "backup",
     "doctor": "doctor",
     "completion": "completion",
