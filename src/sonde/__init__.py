@@ -100,9 +100,11 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.profiling import ProfileRecorder as ProfileRecorder
     from sonde.profiling import ProfileReport as ProfileReport
     from sonde.profiling import cpu_profile as cpu_profile
+    from sonde.profiling import heap_window as heap_window
     from sonde.profiling import start_cpu_profile as start_cpu_profile
     from sonde.profiling import stop_cpu_profile as stop_cpu_profile
     from sonde.profiling import waiting_profile as waiting_profile
+    from sonde.profiling import write_heap_profile as write_heap_profile
     from sonde.recorder import Recorder as Recorder
     from sonde.recorder import RecorderStats as RecorderStats
     from sonde.recorder import record as record
@@ -206,6 +208,7 @@ _HOMES = {
     "dec_active_sessions": "metrics",
     "gauge": "metrics",
     "get_memory_stats": "metrics",
+    "heap_window": "profiling",
     "histogram": "metrics",
     "inc_active_sessions": "metrics",
     "metrics_app": "exporters.prometheus",
@@ -223,6 +226,7 @@ _HOMES = {
     "start_cpu_profile": "profiling",
     "stop_cpu_profile": "profiling",
     "waiting_profile": "profiling",
+    "write_heap_profile": "profiling",
 }
 
 _ROOMS = frozenset(

@@ -97,6 +97,7 @@ NAMES = [
     "dec_active_sessions",
     "gauge",
     "get_memory_stats",
+    "heap_window",
     "histogram",
     "inc_active_sessions",
     "metrics_app",
@@ -114,6 +115,7 @@ NAMES = [
     "start_cpu_profile",
     "stop_cpu_profile",
     "waiting_profile",
+    "write_heap_profile",
 ]
 
 
