@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sonde.events import EventType
+from sonde.recorder import recover
 from sonde.store import SQLiteStore
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
@@ -116,3 +117,85 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, *, existing: bool) -> 
     assert str(path) in run.stdout
     assert run.stdout.count("\n") == 1
     assert sorted((entry.name, entry.stat().st_size) for entry in folder.iterdir()) == before
+
+
+# Files may not grow past 300 kB: the first arenas fit, larger ones don't; the store is locked meanwhile, so that events
+# pile up.
+NO_ROOM_FOR_ARENAS = """
+import json, resource, signal, sys, apsw, sonde, os
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+assert rec.flush()
+other = apsw.Connection(sys.argv[1])
+other.execute("BEGIN IMMEDIATE")
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+for i in range(10_000):
+    rec.emit("n", i=i, text="x" * 100)
+stats = rec.stats()
+rec.emit("large", text="x" * 400_000)
+if sys.argv[2] == "kill":
+    os.write(1, b"%d" % rec.stats().unjournaled)
+    os.kill(os.getpid(), 9)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+other.execute("ROLLBACK")
+other.close()
+assert rec.flush(30)
+print(json.dumps({"unjournaled": stats.unjournaled, "failures": stats.failures, "after": rec.stats().failures}))
+rec.close()
+"""
+
+
+def without_room(path: Path, end: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", NO_ROOM_FOR_ARENAS, str(path), end],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_no_room_for_arenas_costs_no_event(tmp_path: Path) -> None:
+    """Events that no arena can take are recorded all the same, counted, and said in one line; the host lives."""
+    run = without_room(tmp_path / "runs.db", "go on")
+    assert run.returncode == 0, run.stderr
+    outcome = json.loads(run.stdout)
+    assert 0 < outcome["unjournaled"] < 10_000
+    assert outcome["after"]["journal"] >= 1
+    assert run.stderr.count("cannot make an arena") == 1
+    with SQLiteStore(tmp_path / "runs.db", mode="ro") as store:
+        assert [event.data["i"] for event in store.read_by_type("s", "n")] == list(range(10_000))
+        assert len(list(store.read_by_type("s", "large"))) == 1
+    assert not (tmp_path / "runs.db-journal.d").exists()
+
+
+def test_what_no_arena_could_take_is_in_the_gap_after_a_kill(tmp_path: Path) -> None:
+    """What was journaled is taken in, the rest is counted exactly: nothing is lost without a trace."""
+    run = without_room(tmp_path / "runs.db", "kill")
+    assert run.returncode == -9
+    with SQLiteStore(tmp_path / "runs.db") as store:
+        found = recover(store)
+        assert found.missed == int(run.stdout)
+        (gap,) = store.read_by_type("s", EventType.GAP)
+        assert gap.data["missed"] == found.missed
+        assert len(list(store.read_by_type("s", "n"))) + found.missed == 10_001
+
+
+UNWRITTEN = """
+import sys, apsw, logging, sonde
+logging.disable(logging.CRITICAL)
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+assert rec.flush()
+other = apsw.Connection(sys.argv[1])
+other.execute("BEGIN IMMEDIATE")
+for i in range(100):
+    rec.emit("n", i=i)
+assert not rec.close(timeout_s=0.5)
+"""
+
+
+def test_what_close_could_not_write_the_next_one_does(tmp_path: Path) -> None:
+    """With durability emit a store that is locked to the end costs nothing: the journal stays for the next opener."""
+    run = subprocess.run([sys.executable, "-c", UNWRITTEN, str(tmp_path / "runs.db")], check=False, timeout=60)
+    assert run.returncode == 0
+    with SQLiteStore(tmp_path / "runs.db") as store:
+        assert recover(store).events == 101  # and session.ended
+        assert [event.data["i"] for event in store.read_by_type("s", "n")] == list(range(100))
+    assert not (tmp_path / "runs.db-journal.d").exists()

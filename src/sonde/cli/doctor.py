@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from sonde.cli.documents import DoctorDocument, fields_text
-from sonde.cli.opening import open_sqlite, store_path
+from sonde.cli.opening import open_sqlite, store_path, waiting_text
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import data_console, print_json
 from sonde.cli.progress import progress
@@ -17,7 +17,9 @@ from sonde.cli.sessions import newest_first
 from sonde.cli.wording import bytes_text, plural, printable
 from sonde.errors import StoreCorruptError
 from sonde.query import Pulse, Status, session_from_events
+from sonde.recorder import pending, recover
 from sonde.store import Liveness, SQLiteStore
+from sonde.store import open as open_store
 
 _LISTED = 8
 _MAX_DAMAGE = 1000
@@ -29,19 +31,22 @@ _NETWORK = frozenset(
 
 
 @click.command(epilog=fields_text(DoctorDocument))
+@click.option("--recover", "take_in", is_flag=True, help="First take in what killed processes left beside the store.")
 @json_option
 @db_option
 @click.pass_context
-def command(context: click.Context, *, as_json: bool, db: str | None) -> None:
+def command(context: click.Context, *, take_in: bool, as_json: bool, db: str | None) -> None:
     """Examine the store: read all of it, check everything, say what is wrong.
 
     Checked are SQLite's structures, the checksum of each event and the versions of each stream. What is only worth
-    knowing is a remark: events that the recorder lost and said so, sessions whose process died, the file's mode, a
-    network file system. Exit code 1 if there is damage; remarks don't count. Recording may go on meanwhile.
+    knowing is a remark: events that the recorder lost and said so, events that wait in the journal of a killed process,
+    sessions whose process died, the file's mode, a network file system. Exit code 1 if there is damage; remarks don't
+    count. Recording may go on meanwhile.
 
     \b
     Examples:
       sonde doctor
+      sonde doctor --recover
       sonde doctor --db runs.db --json | jq .verdict
     """
     path = os.path.abspath(os.path.expanduser(store_path(db)))
@@ -49,6 +54,9 @@ def command(context: click.Context, *, as_json: bool, db: str | None) -> None:
     # Before the store is open: closing a handle of our own on the file would drop the locks that SQLite holds on it.
     examination.read_header()
     try:
+        if take_in:
+            with open_store(store_path(db), mode="rw") as written:
+                examination.recovered = recover(written).events
         with open_sqlite(db) as store:
             examination.examine(store)
     except StoreCorruptError as error:
@@ -67,6 +75,8 @@ class Examination:
     def __init__(self, path: str) -> None:
         self.path = path
         self.damage: list[str] = []
+        self.recovered = 0
+        self._waiting = 0
         self._remarks: list[str] = []
         self._engine = ""
         self._schema = self._events = self._size_bytes = self._wal_bytes = 0
@@ -117,6 +127,7 @@ class Examination:
             self._remarks.append(
                 f"the log beside the file holds {bytes_text(health.wal_bytes)}; a reader that never ends?"
             )
+        self._look_at_journals(store)
         with progress("checking events") as advance:
             for found in store.verify(progress=advance):
                 if len(self.damage) < _MAX_DAMAGE:
@@ -125,6 +136,18 @@ class Examination:
                     )
                     self.damage.append(f"{found.kind}: {place if found.position else ''}{found.detail}")
         self._look_at_sessions(store)
+
+    def _look_at_journals(self, store: SQLiteStore) -> None:
+        left = pending(store)
+        self._waiting = left.events
+        if self.recovered:
+            self._remarks.append(f"{plural(self.recovered, 'event')} of killed processes taken in")
+        if left.events:
+            self._remarks.append(waiting_text(left.events))
+        if left.missed:
+            self._remarks.append(
+                f"a kill took up to {plural(left.missed, 'event')}; the next writer records it as a gap"
+            )
 
     def _look_at_sessions(self, store: SQLiteStore) -> None:
         streams = newest_first(store)
@@ -184,6 +207,8 @@ class Examination:
             interrupted=self._interrupted,
             stale=self._stale,
             live_writers=self._live_writers,
+            recovered=self.recovered,
+            waiting=self._waiting,
         )
 
     def print(self) -> None:

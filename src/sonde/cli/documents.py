@@ -186,6 +186,8 @@ class DoctorDocument(msgspec.Struct, frozen=True):
     interrupted: list[str]
     stale: list[str]
     live_writers: int
+    recovered: int
+    waiting: int
 
 
 class ExportDocument(msgspec.Struct, frozen=True):

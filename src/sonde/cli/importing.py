@@ -17,6 +17,7 @@ from sonde.cli.wording import plural, printable
 from sonde.errors import ConfigError, EventDecodeError, StoreNotFoundError
 from sonde.events import RecordedEvent, encode_data, sanitize
 from sonde.receivers import ImportReport, import_jsonl, import_original
+from sonde.recorder import recover_or_log
 from sonde.redaction import NoRedactor, Redactor, SecretRedactor
 from sonde.store import EventStore, Record
 from sonde.store import open as open_store
@@ -59,6 +60,7 @@ def command(
     target = store_path(db)
     redactor: Redactor = NoRedactor() if no_redact else SecretRedactor()
     with open_store(target) as store:
+        recover_or_log(store, redactor=redactor)
         for file in files:
             if file != "-" and os.path.samefile(file, store.url):
                 raise click.BadParameter(f"'{file}' is the store itself; name another with --db.", param_hint="FILE")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from sonde.cli.output import note
 from sonde.cli.program import program
+from sonde.cli.wording import plural
 from sonde.errors import ConfigError, StoreNotFoundError
-from sonde.recorder import DB_VARIABLE, default_db
+from sonde.recorder import DB_VARIABLE, default_db, pending
 from sonde.store import EventStore, SQLiteStore
 from sonde.store import open as open_store
 
@@ -23,6 +25,23 @@ def open_for_reading(db: str | None) -> EventStore:
         StoreNotFoundError: there is none; the message says how to make one.
         StoreError: it cannot be read.
     """
+    store = _opened(db)
+    waiting = pending(store).events
+    if waiting:
+        note(waiting_text(waiting))
+    return store
+
+
+def waiting_text(events: int) -> str:
+    """What to say of events that a killed process left beside the store."""
+    verb, them = ("waits", "it") if events == 1 else ("wait", "them")
+    return (
+        f"{plural(events, 'event')} of a killed process {verb} in the journal; the next writer, or "
+        f"`{program()} doctor --recover`, takes {them} in"
+    )
+
+
+def _opened(db: str | None) -> EventStore:
     path = store_path(db)
     try:
         return open_store(path, mode="ro")
@@ -69,7 +88,7 @@ def open_sqlite(db: str | None) -> SQLiteStore:
         ConfigError: the store is a server's.
         StoreError: as :func:`open_for_reading`.
     """
-    store = open_for_reading(db)
+    store = _opened(db)
     if isinstance(store, SQLiteStore):
         return store
     store.close()

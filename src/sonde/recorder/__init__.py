@@ -11,6 +11,7 @@ from sonde.recorder.location import (
     traceparent,
 )
 from sonde.recorder.recorder import RECORDER_HUB, Recorder, record
+from sonde.recorder.recovery import Recovery, pending, recover, recover_or_log
 from sonde.recorder.stats import RecorderStats
 
 __all__ = [
@@ -22,8 +23,12 @@ __all__ = [
     "TRACEPARENT_VARIABLE",
     "Recorder",
     "RecorderStats",
+    "Recovery",
     "default_db",
     "default_session_id",
+    "pending",
     "record",
+    "recover",
+    "recover_or_log",
     "traceparent",
 ]
