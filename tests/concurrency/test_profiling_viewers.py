@@ -165,6 +165,33 @@ def test_pprof_reads_what_a_profile_of_this_process_writes(pprof: str, tmp_path:
     assert re.search(r"test_pprof_reads_what_a_profile[^-]*\n +count\n +s-9\n", rooted), rooted
 
 
+@pytest.mark.timeout(700)
+def test_pprof_reads_a_heap_profile(pprof: str, tmp_path: Path) -> None:
+    """``-top`` shows bytes by default and counts if asked, and ``-diff_base`` what grew between two of them."""
+    first, second = tmp_path / "first.pb.gz", tmp_path / "second.pb.gz"
+
+    def take(n: int) -> list[bytearray]:
+        return [bytearray(10_000) for _ in range(n)]
+
+    with sonde.heap_window(60, nframe=3):
+        held = take(300)
+        sonde.write_heap_profile(first)
+        held += take(200)
+        sonde.write_heap_profile(second)
+    top = output_of(pprof, "-unit=kB", "-top", str(first))
+    assert "Type: inuse_space" in top
+    flat = re.search(r"([\d.]+)kB +[\d.]+% .* test_pprof_reads_a_heap_profile.<locals>.take.<locals>.<listcomp>", top)
+    assert flat is not None, top
+    assert float(flat[1]) == pytest.approx(300 * 10_057 / 1024, rel=0.02)
+    counts = output_of(pprof, "-sample_index=inuse_objects", "-top", str(first))
+    assert re.search(r"\b60\d +[\d.]+% .*<listcomp>", counts), counts
+    grown = output_of(pprof, "-unit=kB", "-top", f"-diff_base={first}", str(second))
+    flat = re.search(r"([\d.]+)kB +[\d.]+% .*take.<locals>.<listcomp>", grown)
+    assert flat is not None, grown
+    assert float(flat[1]) == pytest.approx(200 * 10_057 / 1024, rel=0.02)
+    assert len(held) == 500
+
+
 def test_speedscope_files_fit_the_viewers_schema() -> None:
     """One profile for each thread, the largest first; an empty profile is still a file that opens."""
     for profile in (known_profile(), Profile(sample_types=(ValueType("samples", "count"),))):

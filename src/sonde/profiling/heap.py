@@ -100,7 +100,7 @@ def profile_of(snapshot: Snapshot) -> Profile:
     return _profile(
         (Sample(stack, values) for stack, values in sums.items()),
         time_ns=snapshot.time_ns,
-        comments=(f"allocations since tracing began, stacks of at most {snapshot.nframe} frames (tracemalloc)",),
+        comments=(f"allocations since tracing began (tracemalloc, nframe={snapshot.nframe})",),
     )
 
 

@@ -20,6 +20,7 @@ class HeapNames:
     def __init__(self) -> None:
         self._codes: dict[str, CodeType | None] = {}
         self._frames: dict[tuple[str, int], Sequence[Frame]] = {}
+        self._lines: dict[int, frozenset[int | None]] = {}  # by id: code objects compare by all that they hold
 
     def stack(self, lines: Iterable[tuple[str, int]]) -> tuple[Frame, ...]:
         """The frames of a stack, given and returned with the innermost first.
@@ -42,12 +43,39 @@ class HeapNames:
         if file not in self._codes:
             self._codes[file] = _code_of(file)
         code = self._codes[file]
-        found = [] if code is None else _around(code, line)
+        found = [] if code is None else self._around(code, line)
         if not found:
             return [Frame(f"{file.rpartition('/')[2]}:{line}", file, line)]
         return [
             Frame(getattr(one, "co_qualname", one.co_name), file, line, one.co_firstlineno) for one in reversed(found)
         ]
+
+    def _around(self, code: CodeType, line: int) -> list[CodeType]:
+        """The code objects that have the line, outermost first."""
+        found = [code] if line in self._lines_of(code) else []
+        inner = [one for one in code.co_consts if isinstance(one, CodeType) and one.co_firstlineno <= line]
+        if not inner:
+            return found
+        # The last that begins before the line, and those that begin with it; other siblings do not reach so far.
+        latest = max(one.co_firstlineno for one in inner)
+        for one in inner:
+            if one.co_firstlineno == latest and not self._is_definition(one, line):
+                below = self._around(one, line)
+                if below:
+                    return found + below
+        return found
+
+    def _is_definition(self, code: CodeType, line: int) -> bool:
+        """Whether the line is a ``def`` whose body is elsewhere: the function around it makes the object there."""
+        if line != code.co_firstlineno or code.co_name.startswith("<"):
+            return False
+        return not self._lines_of(code) <= {line, None}
+
+    def _lines_of(self, code: CodeType) -> frozenset[int | None]:
+        lines = self._lines.get(id(code))
+        if lines is None:
+            lines = self._lines[id(code)] = frozenset(line for _, _, line in code.co_lines())
+        return lines
 
 
 class _QuietLoader(SourceFileLoader):
@@ -62,32 +90,3 @@ def _code_of(file: str) -> CodeType | None:
         return _QuietLoader("sonde_heap_names", file).get_code("sonde_heap_names")
     except (OSError, SyntaxError, ValueError, ImportError, EOFError, TypeError, RecursionError, MemoryError):
         return None
-
-
-def _around(code: CodeType, line: int) -> list[CodeType]:
-    """The code objects that have the line, outermost first."""
-    found = [code] if _has(code, line) else []
-    inner = [one for one in code.co_consts if isinstance(one, CodeType) and one.co_firstlineno <= line]
-    if not inner:
-        return found
-    # The last that begins before the line, and those that begin with it; ranges of siblings do not overlap otherwise.
-    latest = max(one.co_firstlineno for one in inner)
-    for one in inner:
-        if one.co_firstlineno == latest and not _is_definition(one, line):
-            below = _around(one, line)
-            if below:
-                return found + below
-    return found
-
-
-def _has(code: CodeType, line: int) -> bool:
-    return any(number == line for _, _, number in code.co_lines())
-
-
-def _is_definition(code: CodeType, line: int) -> bool:
-    """Whether the line is a ``def`` whose body is elsewhere: the function around makes the function object there."""
-    return (
-        line == code.co_firstlineno
-        and not code.co_name.startswith("<")
-        and any(number not in (line, None) for _, _, number in code.co_lines())
-    )
