@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -45,9 +46,29 @@ class ThreadFacts:
         self.thread = thread
         self.name = thread.name if thread is not None else f"thread-{ident:x}"
         self.is_left_out = self.name.startswith(OWN_PREFIX) and not own_threads
-        native_id = thread.native_id if thread is not None else None
+        native_id = _native_id_of(thread) if thread is not None else None
         self.clock = clock_of(native_id) if native_id is not None and HAS_CLOCKS else None
         self.cpu_ns = 0
         self.seen: tuple[Stack, Labels] | None = None  # at the last look; it holds while the thread uses no CPU
         self.idle_table: StackTable | None = None  # where it is counted as long as it does not move
         self.idle_sums: list[int] = []
+
+
+# Of the thread that called fork, the child's own number. Python 3.11 leaves the parent's in its ``native_id``, whose
+# clock the child may not read: its only thread would seem to be idle for ever.
+_survivor: tuple[threading.Thread | None, int] = (None, 0)
+
+
+def _native_id_of(thread: threading.Thread) -> int | None:
+    survivor, native_id = _survivor
+    return native_id if thread is survivor else thread.native_id
+
+
+def _note_survivor() -> None:
+    global _survivor  # noqa: PLW0603 - a forked process has one
+    thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]
+    _survivor = thread, threading.get_native_id()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_survivor)
