@@ -6,16 +6,27 @@ import os
 import weakref
 from _thread import allocate_lock
 from collections.abc import Callable
+from typing import Any
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.events import Event, EventType
 from sonde.failures import FailureLog
-from sonde.metrics import DEFAULT_REGISTRY, Registry, RegistrySnapshot
+from sonde.metrics import (
+    DEFAULT_REGISTRY,
+    CounterReading,
+    HistogramSnapshot,
+    Reading,
+    Registry,
+    RegistrySnapshot,
+)
 
 DEFAULT_METRICS_INTERVAL_S = 60.0
 
+_RUN = os.urandom(8).hex()
+"""With the process id, which differs in forked children, it tells this process from all others."""
+
 MAX_EVENT_BYTES = 64 * 1024
-"""JSON of one event: some 1,000 counters, or 20 histograms of durations. What is more goes into further events."""
+"""JSON of one event's figures: some 1,000 counters, or 20 histograms of durations. What is more has further events."""
 
 
 class MetricEvents:
@@ -23,7 +34,9 @@ class MetricEvents:
 
     An event has the series that changed since the last one, each with what it counted since the start (gauges: with
     their value); so of each writer the last word on each series holds, and the sums of several writers add up. Where
-    nothing changed there is no event, and what was counted before the start is in none.
+    nothing changed there is no event. What was counted before the start of a series that changes is in one event under
+    ``before``, and ``process`` tells whose registry it is: so readers see where the recorders of one process have
+    written the same. ``read_metrics`` puts all that together.
 
     Whoever ticks reads and publishes; updates of metrics and publishers never wait for it. It takes some 5 µs for
     each counter, and up to 0.3 ms for each histogram. It raises nothing: failures are counted in ``failures`` and
@@ -89,9 +102,11 @@ class MetricEvents:
             return
         try:
             now = self._registry.snapshot(clock=self._clock)
-            for part in self._changes(now).to_parts(max_bytes=MAX_EVENT_BYTES):
-                if part["families"]:
-                    self._publish(Event(EventType.METRICS.value, session_id=self._session_id, data=part))
+            changes = self._changes(now)
+            for part in self._before(changes).to_parts(max_bytes=MAX_EVENT_BYTES):
+                self._publish_part({**part, "families": [], "before": part["families"]}, part["families"])
+            for part in changes.to_parts(max_bytes=MAX_EVENT_BYTES):
+                self._publish_part(part, part["families"])
             # Only now: what an error or an interrupt kept from being published is in the next event.
             self._written = now
         except Exception as error:  # noqa: BLE001 - the thread must not die of it, nor close() fail
@@ -106,11 +121,34 @@ class MetricEvents:
             series[key] = reading if before is None else reading.since(before)  # type: ignore[arg-type]  # of one type
         return RegistrySnapshot(now.time_ns, series, now.descriptions).only(series)
 
+    def _before(self, changes: RegistrySnapshot) -> RegistrySnapshot:
+        """Of what has changed for the first time, what it had counted before the start, if anything."""
+        baseline, written = self._baseline.series, self._written.series
+        return self._baseline.only(
+            key
+            for key in changes.series
+            if key in baseline and _count(baseline[key]) > 0 and _count(written[key]) == _count(baseline[key])
+        )
+
+    def _publish_part(self, data: dict[str, Any], families: list[Any]) -> None:
+        if families:
+            process = f"{_RUN}-{self._pid}-{id(self._registry):x}"
+            self._publish(
+                Event(EventType.METRICS.value, session_id=self._session_id, data={**data, "process": process})
+            )
+
     def _restart_in_child(self) -> None:
         try:
             self._begin(self._registry.snapshot(clock=self._clock))
         except Exception as error:  # noqa: BLE001 - a fork must not fail for the sake of metrics
             self.failures.add("metrics", f"cannot record metrics after a fork: {error!r}", error=error)
+
+
+def _count(reading: Reading) -> float:
+    """How far a counter or histogram has come; 0 for a gauge, which comes from nowhere."""
+    if isinstance(reading, CounterReading):
+        return reading.total
+    return reading.count if isinstance(reading, HistogramSnapshot) else 0
 
 
 _ALL: weakref.WeakSet[MetricEvents] = weakref.WeakSet()

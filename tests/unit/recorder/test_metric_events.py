@@ -51,9 +51,12 @@ def test_what_changed_is_recorded_at_the_end(store: SQLiteStore, name: str) -> N
         sonde.counter(name).inc(2)
         sonde.gauge(f"{name}_level").set(0.5)
         sonde.histogram(f"{name}_seconds").observe(0.25)
-    assert [event.type for event in store.read("s")] == ["session.started", "sonde.metrics", "session.ended"]
-    (event,) = metric_events(store)
-    assert event.session_id == "s"
+    types = [event.type for event in store.read("s")]
+    assert types == ["session.started", "sonde.metrics", "sonde.metrics", "session.ended"]
+    before, event = metric_events(store)
+    assert (before.session_id, event.session_id) == ("s", "s")
+    assert [family["name"] for family in before.data["before"]] == [name]
+    assert "before" not in event.data
     found = read_metrics(store.read("s"))
     assert {key.name for key in found.series} == {name, f"{name}_level", f"{name}_seconds"}
     assert found.get(name) == CounterReading(2)
@@ -188,6 +191,34 @@ def test_writers_are_added_up() -> None:
     found = read_metrics([Event("note.taken"), *events])
     assert found.get("calls_total") == CounterReading(2 + 4 + 6)
     assert found.get("calls_total", {"only": "as"}) == CounterReading(2 + 2 + 2)
+
+
+def test_recorders_of_one_process_count_the_same_once(store: SQLiteStore, name: str) -> None:
+    """Each session has all that the process counted meanwhile; together they have it once, and gauges hold the last."""
+    pages, seconds = sonde.counter(name), sonde.histogram(f"{name}_seconds")
+    outer = sonde.record(store=store, session_id="outer")
+    pages.inc(1)
+    seconds.observe(0.5)
+    inner = sonde.record(store=store, session_id="inner")
+    pages.inc(10)
+    seconds.observe(2.0)
+    sonde.gauge(f"{name}_level").set(3)
+    assert outer.close()
+    pages.inc(100)
+    seconds.observe(8.0)
+    assert inner.close()
+    pages.inc(1_000)
+    with sonde.record(store=store, session_id="later"):
+        pages.inc(10_000)
+    parts = [read_metrics(store.read(session)).get(name) for session in ("outer", "inner", "later")]
+    assert parts == [CounterReading(11), CounterReading(110), CounterReading(10_000)]
+    found = read_metrics(store.read_all())
+    assert found.get(name) == CounterReading(10_111)
+    observed, level = found.get(f"{name}_seconds"), found.get(f"{name}_level")
+    assert isinstance(observed, HistogramSnapshot)
+    assert (observed.count, observed.sum, observed.percentile(1.0)) == (3, 10.5, pytest.approx(8.0, rel=0.01))
+    assert isinstance(level, GaugeReading)
+    assert level.value == 3
 
 
 def test_what_cannot_be_read_is_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
