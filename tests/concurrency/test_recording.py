@@ -39,7 +39,7 @@ def rows_and_gaps(store: SQLiteStore, session_id: str, event_type: str = "n") ->
 def test_eight_threads_lose_nothing(tmp_path: Path) -> None:
     """8 threads x 100,000 events: rows plus gaps are 800,000, in each thread's order, and the ledger balances."""
     threads, each = 8, 100_000
-    with sonde.record(tmp_path / "runs.db", session_id="s") as rec:
+    with sonde.record(tmp_path / "runs.db", session_id="s", memory_interval_s=None) as rec:  # no events but ours
 
         def publish(thread: int) -> None:
             for i in range(each):

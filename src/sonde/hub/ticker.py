@@ -28,7 +28,8 @@ class Ticker:
     >>> ticker.every(0.001, rung.set)
     >>> rung.wait(10)
     True
-    >>> ticker.stop()
+    >>> ticker.stop(timeout_s=10)
+    True
     """
 
     def __init__(self, name: str, *, failures: FailureLog | None = None) -> None:
