@@ -12,7 +12,8 @@
 What is empty is left out. ``buckets`` is cumulative and ends in the count, as in the original's JSON. ``bins`` are
 those of the sketch in pairs: how far the bin's index is from the one before (the first: from 0), and how many values it
 has; ``scale`` is 6 where it is missing. An integer past 64 bits is written as text, a gauge's own ``time_ns`` where it
-is not the snapshot's.
+is not the snapshot's. A recorder puts ``process`` beside them, and what was counted before it began, in an event whose
+``families`` are empty, as families under ``before``; neither is read here.
 """
 
 from __future__ import annotations
