@@ -120,7 +120,19 @@ def test_what_lost_its_definitions_keeps_labels_and_values(first, second):
         max_leaves=8,
     ),
     st.sampled_from(
-        ["known", "files", "functions", "nodes", "labels", "rows", "sample_types", "definitions", "comments"]
+        [
+            "known",
+            "files",
+            "functions",
+            "nodes",
+            "labels",
+            "label_keys",
+            "label_texts",
+            "rows",
+            "sample_types",
+            "definitions",
+            "comments",
+        ]
     ),
 )
 def test_data_that_no_writer_made_is_refused_or_read_and_never_anything_else(value, key):

@@ -25,7 +25,8 @@ class ChunkData(msgspec.Struct, frozen=True, kw_only=True):
         files: names of files, numbered from 0.
         functions: three entries each, numbered from 0: the name, the number of its file, its first line.
         nodes: three entries each, numbered from 1: the node that called it (0: none), its function, its line.
-        labels: label sets, numbered from 0 in each chunk.
+        label_keys, label_texts: the keys and the values of all labels of this chunk, each once.
+        labels: label sets, numbered from 0 in each chunk: for each key the number of its value, -1 for none.
         rows: for each sample its innermost node (0: no stack), the number of its labels, its values.
         omitted: how much of the first sample type is in stacks that there was no room for.
     """
@@ -43,6 +44,8 @@ class ChunkData(msgspec.Struct, frozen=True, kw_only=True):
     files: list[str] = []
     functions: list[str | int] = []
     nodes: list[int] = []
-    labels: list[dict[str, str | int]] = []
+    label_keys: list[str] = []
+    label_texts: list[str | int] = []
+    labels: list[int] = []
     rows: list[int] = []
     omitted: int = 0

@@ -63,7 +63,7 @@ class ChunkReader:
 
     def _samples(self, chunk: ChunkData, tables: _Tables) -> tuple[Sample, ...]:
         types = len(chunk.sample_types)
-        labels: list[Labels] = [labels_of(one) for one in chunk.labels]
+        labels = _labels_in(chunk)
         if len(chunk.rows) % (2 + types):
             raise ValueError(f"{len(chunk.rows)} numbers are no rows of {2 + types}")
         if min(chunk.rows[1 :: 2 + types], default=0) < 0:
@@ -120,3 +120,21 @@ class _Tables:
                 frames.append(LOST_STACK)
                 break
         return tuple(frames)
+
+
+def _labels_in(chunk: ChunkData) -> list[Labels]:
+    width, texts = len(chunk.label_keys), chunk.label_texts
+    if not width:
+        return [()] * len(chunk.rows)
+    if len(chunk.labels) % width or min(chunk.labels, default=0) < -1:
+        raise ValueError(f"{len(chunk.labels)} numbers are no labels of {width} keys")
+    return [
+        labels_of(
+            {
+                key: texts[number]
+                for key, number in zip(chunk.label_keys, chunk.labels[place : place + width], strict=True)
+                if number >= 0
+            }
+        )
+        for place in range(0, len(chunk.labels), width)
+    ]

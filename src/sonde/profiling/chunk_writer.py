@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -26,6 +26,7 @@ K = TypeVar("K")
 _Values = tuple[int, ...]
 _Sums = dict[tuple[tuple[Frame, ...], Labels], _Values]
 
+_MISSING = object()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,11 +41,11 @@ class ChunkWriter:
     >>> profile = Profile(sample_types=(ValueType("samples", "count"),), samples=(sample,), time_ns=1)
     >>> writer = ChunkWriter()
     >>> data = writer.write(profile, max_bytes=4096)
-    >>> data["functions"], data["nodes"], data["labels"], data["rows"]
-    (['work', 0, 10], [0, 0, 12], [{'tool': 'grep'}], [1, 0, 3])
+    >>> data["functions"], data["nodes"], data["label_keys"], data["label_texts"], data["labels"], data["rows"]
+    (['work', 0, 10], [0, 0, 12], ['tool'], ['grep'], [0], [1, 0, 3])
     >>> data = writer.write(profile, max_bytes=4096)
-    >>> data["functions"], data["nodes"], data["labels"], data["rows"]
-    ([], [], [{'tool': 'grep'}], [1, 0, 3])
+    >>> data["functions"], data["nodes"], data["rows"]
+    ([], [], [1, 0, 3])
     """
 
     def __init__(self, *, redefine_ns: int = REDEFINE_NS) -> None:
@@ -96,6 +97,7 @@ class _Chunk:
         self._nodes: list[int] = []
         self._rows: list[int] = []
         self._totals = _total(profile.samples, len(profile.sample_types))
+        self._keys = sorted({_text(key) for sample in profile.samples for key, _ in sample.labels})
         self._room_bytes = max_bytes - len(_encode(self._chunk([], omitted=max(self._totals, default=0))))
 
     def data(self) -> dict[str, object]:
@@ -119,9 +121,11 @@ class _Chunk:
         built: dict[str, object] = msgspec.to_builtins(self._chunk(numbers, omitted=omitted))
         return built
 
-    def _chunk(self, labels: Iterable[Labels], *, omitted: int) -> ChunkData:
+    def _chunk(self, labels: Collection[Labels], *, omitted: int) -> ChunkData:
         profile = self._profile
         period_type = profile.period_type
+        values = dict.fromkeys(value for one in labels for _, value in one)
+        texts: dict[object, int] = {value: number for number, value in enumerate(values)}
         return ChunkData(
             time_ns=profile.time_ns,
             duration_ns=profile.duration_ns,
@@ -136,7 +140,9 @@ class _Chunk:
             files=self._files,
             functions=self._functions,
             nodes=self._nodes,
-            labels=[dict(one) for one in labels],
+            label_keys=self._keys,
+            label_texts=[*values],
+            labels=[texts.get(dict(one).get(key, _MISSING), -1) for one in labels for key in self._keys],
             rows=self._rows,
             omitted=omitted,
         )
@@ -151,9 +157,10 @@ class _Chunk:
         for (_, labels), values in sums.items():
             weights[labels] = _added(weights.get(labels), values)
         kept: set[Labels] = {()}
+        seen: set[str | int] = set()
         used_bytes = self._labels_bytes(kept)
         for labels in sorted(weights, key=lambda labels: self._weight(weights[labels]), reverse=True):
-            used_bytes += self._label_bytes(labels)
+            used_bytes += self._label_bytes(labels, seen)
             if used_bytes > half_bytes:
                 break
             kept.add(labels)
@@ -171,12 +178,18 @@ class _Chunk:
 
     def _labels_bytes(self, labels: Iterable[Labels]) -> int:
         """What label sets take, each with a row of its own for the stacks that there may be no room for."""
-        return self._more_bytes() + sum(map(self._label_bytes, labels))
+        seen: set[str | int] = set()
+        return self._more_bytes() + sum(self._label_bytes(one, seen) for one in labels)
 
-    def _label_bytes(self, labels: Labels) -> int:
+    def _label_bytes(self, labels: Labels, seen: set[str | int]) -> int:
+        """The same of one, beside those whose values were ``seen``."""
+        new = {value for _, value in labels} - seen
+        seen |= new
         # A node has at most as many digits as there may be nodes, a label set as there may be samples.
-        row_bytes = _bytes_of(_MAX_NODES * 10, len(self._profile.samples), *self._totals)
-        return len(_encode(dict(labels))) + 1 + row_bytes
+        samples = len(self._profile.samples)
+        row_bytes = _bytes_of(_MAX_NODES * 10, samples, *self._totals)
+        numbers_bytes = len(self._keys) * max(len("-1,"), _bytes_of(samples * len(self._keys)))
+        return numbers_bytes + row_bytes + sum(len(_encode(value)) + 1 for value in new)
 
     def _more_bytes(self) -> int:
         """What the definition of [more stacks] takes at most."""
