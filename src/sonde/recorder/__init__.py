@@ -10,7 +10,8 @@ from sonde.recorder.location import (
     default_session_id,
     traceparent,
 )
-from sonde.recorder.recorder import RECORDER_HUB, Recorder, record
+from sonde.recorder.recorder import RECORDER_HUB, Recorder
+from sonde.recorder.recording import record
 from sonde.recorder.recovery import Recovery, pending, recover, recover_or_log
 from sonde.recorder.stats import RecorderStats
 
