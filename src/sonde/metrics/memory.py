@@ -227,7 +227,7 @@ _READER = MemoryReader()
 def get_memory_stats() -> MemoryStats:
     """What this process holds of memory now.
 
-    Thread-safe, not for signal handlers. Some 150 µs, most of it reading files in ``/proc``; with millions of objects
+    Thread-safe, not for signal handlers. Some 200 µs, most of it reading files in ``/proc``; with millions of objects
     some 0.5 ms a gigabyte more, and once a minute the time of :data:`FOOTPRINT_INTERVAL_S`. From the first call on
     garbage collections are timed, at some 1.5 µs each. Raises nothing: what is unknown is ``None``.
 
