@@ -63,9 +63,11 @@ def _record(rec: Any, count: int, /) -> int:
 
 _SONDE = "record() as it comes, one emit an event, then flush: redaction, sanitising, checksum, identity"
 _ORIGINAL = "the original's schema, sqlite3, executemany in batches of 100, JSON and time as text made in the loop"
+_UNREDACTED = "record(redact=False), otherwise as it comes: what the look for secrets costs where none are"
 _LEAN = "the limit: sonde's table filled by a bare apsw loop, 512 rows a statement, JSON by msgspec, nothing else"
 
 DURABLE.add("sonde", _rate(lambda folder: recorder(), _record, busy=False), _SONDE)
+DURABLE.add("sonde, without redaction", _rate(lambda folder: recorder(redact=False), _record, busy=False), _UNREDACTED)
 DURABLE.add("original's schema", _rate(original.original_store, original.store, busy=False), _ORIGINAL)
 DURABLE.add(
     "eventsourcing",

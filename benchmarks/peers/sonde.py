@@ -20,10 +20,10 @@ QUEUE_SIZE = 1 << 18
 
 
 @contextmanager
-def recorder(*, may_drop: bool = False, durability: str = "commit") -> Iterator[sonde.Recorder]:
+def recorder(*, may_drop: bool = False, durability: str = "commit", redact: bool = True) -> Iterator[sonde.Recorder]:
     """``record()`` as it comes, into a file in a temporary folder. Fails where an event was lost, unless it may be."""
     with tempfile.TemporaryDirectory(prefix="sonde-bench-") as folder:
-        with sonde.record(Path(folder) / "runs.db", session_id="bench", durability=durability) as rec:
+        with sonde.record(Path(folder) / "runs.db", session_id="bench", durability=durability, redact=redact) as rec:
             yield rec
         report = rec.close()
         if rec.stats().unjournaled and not may_drop:

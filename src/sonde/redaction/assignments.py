@@ -127,6 +127,7 @@ class Assignments:
             no_word_chars(value)
             or is_placeholder(value)
             or is_word(value)
+            or is_reference(value)
             or is_reference(text[match.start(_BARE) : match.end(_BARE)])
         ):
             return True

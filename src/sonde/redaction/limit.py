@@ -4,7 +4,7 @@ from hashlib import blake2b
 from typing import Any
 
 from sonde.errors import ConfigError
-from sonde.redaction.chunks import character_start, decoded, encoded
+from sonde.redaction.chunks import CHUNK_BYTES, character_start, decoded, encoded
 from sonde.redaction.values import MARKER_BYTES_MAX
 
 __all__ = ["LIMIT_BYTES_MIN", "TextLimit"]
@@ -15,6 +15,7 @@ _MAX_NOTES = 100
 _MAX_PATH = 200
 _NOTES = "$replaced"
 _DEPTH_MAX = 200
+_OPENING = b"[REDACTED:"
 
 
 class TextLimit:
@@ -72,16 +73,19 @@ class TextLimit:
             return text, ""
         room = self.max_bytes - _MARK_BYTES
         head = character_start(raw, room * 3 // 4)
-        opened = raw.rfind(b"[REDACTED:", max(0, head - MARKER_BYTES_MAX), head)
+        opened = raw.rfind(_OPENING, max(0, head - MARKER_BYTES_MAX), head + len(_OPENING) - 1)
         if opened >= 0 and raw.find(b"]", opened, head) < 0:
             head = opened  # half a marker would look like no marker
         tail = size - room // 4
         while tail < size and raw[tail] & 0xC0 == 0x80:
             tail += 1
-        opened = raw.rfind(b"[REDACTED:", max(0, tail - MARKER_BYTES_MAX), tail + len(b"[REDACTED:"))
+        opened = raw.rfind(_OPENING, max(0, tail - MARKER_BYTES_MAX), tail + len(_OPENING) - 1)
         closed = raw.find(b"]", opened, opened + MARKER_BYTES_MAX) if 0 <= opened < tail else -1
         tail = max(tail, closed + 1)
-        note = f"cut from {size} bytes, blake2b-128 {blake2b(raw, digest_size=16).hexdigest()}"
+        digest = blake2b(digest_size=16)
+        for start in range(0, size, CHUNK_BYTES):
+            digest.update(raw[start : start + CHUNK_BYTES])
+        note = f"cut from {size} bytes, blake2b-128 {digest.hexdigest()}"
         return f"{decoded(raw[:head])}\n… {tail - head:,} bytes left out …\n{decoded(raw[tail:])}", note
 
     def _value(self, value: Any, path: str, notes: dict[str, str], depth: int) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sonde.redaction.keys import CODE_KINDS
 from sonde.redaction.linear import BytePattern, compile_bytes
-from sonde.redaction.values import is_marker, is_placeholder, is_word, looks_random
+from sonde.redaction.values import in_marker, is_marker, is_placeholder, is_word, looks_random
 
 __all__ = ["ASSIGNED_GATE", "HEADERS", "SHAPES", "Shape", "shape"]
 
@@ -41,8 +41,9 @@ class Shape:
         position = 0
         while (match := self.pattern.search(text, position)) is not None:
             secret = match.group(self.group) or b""
-            if secret and not is_marker(secret) and self.accept(secret):
-                found.append((match.start(self.group), match.end(self.group), self.kind))
+            start = match.start(self.group)
+            if secret and not is_marker(secret) and not in_marker(text, start) and self.accept(secret):
+                found.append((start, match.end(self.group), self.kind))
             position = max(match.end(), position + 1)  # also after a rejection: each byte is matched once
         return found
 

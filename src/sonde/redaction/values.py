@@ -6,6 +6,7 @@ __all__ = [
     "MARKER",
     "MARKER_BYTES_MAX",
     "ends_line",
+    "in_marker",
     "is_marker",
     "is_placeholder",
     "is_reference",
@@ -61,6 +62,17 @@ def is_marker(value: bytes) -> bool:
     (True, True)
     """
     return len(value) <= MARKER_BYTES_MAX and _MARKER.fullmatch(value) is not None
+
+
+def in_marker(text: bytes, position: int) -> bool:
+    """Tell whether a position is inside an earlier redaction's marker: ``authorization:1f0c22ab`` is no header there.
+
+    >>> [in_marker(b"a [REDACTED:token:1f0c22ab] b", position) for position in (2, 12, 27)]
+    [False, True, False]
+    """
+    opened = text.rfind(b"[REDACTED:", max(0, position - MARKER_BYTES_MAX), position)
+    marked = _MARKER.match(text, opened) if opened >= 0 else None
+    return marked is not None and marked.end() > position
 
 
 def is_placeholder(value: bytes) -> bool:

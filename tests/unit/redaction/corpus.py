@@ -211,6 +211,7 @@ LOOKALIKE_TEXTS: list[str] = [
     "export API_KEY=$OTHER", 'curl -H "Authorization: Bearer $TOKEN"', "Authorization: Bearer <token>",
     "Authorization: required", "password=****",
     'password = os.environ["DB_PASSWORD"]', "token = get_token()", "client = Client(api_key=settings.api_key)",
+    "client = Client(api_key=response.key)",
     "def f(password: str) -> None:",
     "f(password=password, token=token)", "password: Optional[str] = None", "token: string;",
     "const token = req.headers.authorization",
