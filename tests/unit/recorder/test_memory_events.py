@@ -122,6 +122,22 @@ def test_a_publisher_that_fails_is_counted(ticker: Ticker) -> None:
     assert memory.failures.counts == {"memory": 1}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_that_had_no_event_has_no_last_one(ticker: Ticker) -> None:
+    """What its parent published is not the child's beginning."""
+    events: list[Event] = []
+    memory = MemoryEvents(events.append, session_id="s")
+    memory.start(ticker, 1000)
+    memory._write("interval")
+    pid = os.fork()
+    if pid == 0:
+        memory.close()
+        os._exit(len(events))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    memory.close()
+    assert [event.data["reason"] for event in events] == ["interval", "close"]
+
+
 KILLED = """
 import os, signal, sys, sonde
 rec = sonde.record(sys.argv[1], session_id="s", memory_interval_s=0.01)
