@@ -45,7 +45,7 @@ def record(
         tags: words to find the session by.
         store: an open event store instead of a path; it stays open afterwards.
         redact: ``False`` writes secrets as they are.
-        redactor: your own way to take secrets out.
+        redactor: what takes secrets out; ``SecretRedactor(rules=..., keys=...)`` adds your own.
         capture: which content is recorded (prompts and answers, tool arguments and results, raw bodies). All of it.
         prices: what tokens cost where nobody reports it. By default the table of ``genai-prices``, if installed.
         max_pending_bytes: how much may wait in memory while the disk does not take it.

@@ -140,6 +140,8 @@ def test_a_cut_text_is_listed_with_its_size() -> None:
     assert (own["$replaced"], list(own["$$replaced"])) == (5, ["/x"])
     clean = {"x": "x" * 300}
     assert redactor.redact(clean) is clean
+    encoded = [msgspec.json.encode({"x": "x" * size}) for size in (10, 301, 20)]
+    assert (redactor.suspects(encoded), redactor.suspicious(encoded[1])) == ([1], True)
     with pytest.raises(ConfigError, match="to 10 bytes: expected at least 256"):
         SecretRedactor(text_bytes_max=10)
 
