@@ -235,6 +235,18 @@ def test_py_spy_sees_the_program_from_outside(tmp_path: Path) -> None:
     assert inside > 0.5 * profile.total("samples") > 0
 
 
+def test_a_py_spy_that_cannot_run_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The message names it and what to do, and no temporary folder is left."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "py-spy").write_bytes(b"\x7fELF no program")
+    (tmp_path / "py-spy").chmod(0o700)
+    with pytest.raises(ProfileError, match=r"cannot run py-spy as '.*py-spy': .*; use backend='sonde'"):
+        sonde.start_cpu_profile(io.BytesIO(), backend="py-spy")
+    assert sonde.stop_cpu_profile() is None
+    assert [one.name for one in tmp_path.iterdir()] == ["py-spy"]
+
+
 def test_py_spys_lines_are_read() -> None:
     """Threads become labels, functions keep file and line, and a count becomes time."""
     raw = "thread (0x7F): MainThread;main (/a b/agent.py:3);work (/a b/agent.py:9) 4\nidle (x.py) 1\nodd\n"

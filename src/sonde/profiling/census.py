@@ -72,17 +72,19 @@ class ThreadCensus:
         frames = sys._current_frames()
         frames.pop(get_ident(), None)  # its frame holds the dict, and the dict would hold its frame
         self._correlation.begin()
+        problem: Exception | None = None
         try:
             for ident in [one for one in self._known if one not in frames]:
                 del self._known[ident]
             for ident, frame in frames.items():
-                facts = self._known.get(ident)
-                # Not threading.enumerate(), which takes a lock that a fork or a signal handler may have left taken.
-                if facts is None or facts.thread is not threading._active.get(ident):  # type: ignore[attr-defined]
-                    self._meet(ident, frame, look)
-                elif ident in used and not facts.is_left_out:
-                    self._count(ident, facts, frame, used[ident], look)
+                try:
+                    self._look_at(ident, frame, used, look)
+                except Exception as error:  # noqa: BLE001 - one odd thread must not hide the others; costs nothing
+                    problem = error
+            if problem is not None:
+                raise problem
         finally:
+            problem = None  # its traceback has this function, which would hold it in turn
             frames.clear()
             self._correlation.end()
             self._is_first = False
@@ -115,6 +117,14 @@ class ThreadCensus:
                 facts.cpu_ns = cpu_ns
                 used[ident] = used_ns if used_ns >= 0 else cpu_ns  # it can only go back if the number is another's now
         return used
+
+    def _look_at(self, ident: int, frame: FrameType, used: dict[int, int], look: _Look) -> None:
+        facts = self._known.get(ident)
+        # Not threading.enumerate(), which takes a lock that a fork or a signal handler may have left taken.
+        if facts is None or facts.thread is not threading._active.get(ident):  # type: ignore[attr-defined]
+            self._meet(ident, frame, look)
+        elif ident in used and not facts.is_left_out:
+            self._count(ident, facts, frame, used[ident], look)
 
     def _meet(self, ident: int, frame: FrameType, look: _Look) -> None:
         """Count a thread that was not there at the last look: its clock began at 0 since."""

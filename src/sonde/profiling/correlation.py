@@ -18,7 +18,7 @@ NONE = "none"
 
 _KEYS = ("session", "plan", "task", "operation", "tool")
 _MAX_CACHED = 4_096
-_MAX_TEXT_CHARS = 100
+_MAX_TEXT_CHARS = 1_000  # of a label as it is seen; what leaves the sampler is cut shorter, after redaction
 _MAX_NESTING = 100
 
 UNKNOWN_LABELS = labels_of(dict.fromkeys(_KEYS, UNKNOWN))
@@ -102,18 +102,26 @@ def _labels_of(scope: Scope) -> Labels:
         labels["operation"], labels["tool"] = _names_of(scope.span_id)
     else:
         labels["operation"] = labels["tool"] = NONE
-    return labels_of({key: value[:_MAX_TEXT_CHARS] for key, value in labels.items()})
+    return labels_of({key: _plain(value) for key, value in labels.items()})
+
+
+def _plain(value: object) -> str:
+    """Ids are what the agent gave, and that need not be text; nothing of its own is run to make one of it."""
+    if isinstance(value, str):
+        return str.__getitem__(value, slice(_MAX_TEXT_CHARS))
+    return int.__repr__(value) if isinstance(value, int) else type(value).__name__
 
 
 def _names_of(span_id: str) -> tuple[str, str]:
     """The innermost operation and the nearest tool around it. One that was closed too early hides what it is in."""
     recorders = open_operations()
-    operation, nesting = "", 0
+    operation, noun, nesting = "", "", 0
     while span_id:
         found = next((one for one in (recorder.describe(span_id) for recorder in recorders) if one is not None), None)
         nesting += 1
         if found is None or nesting > _MAX_NESTING:
-            return operation or UNKNOWN, UNKNOWN
+            # What a session has around it and nobody here knows is of the process that started this one.
+            return operation or UNKNOWN, NONE if noun == "session" else UNKNOWN
         noun, subject, span_id = found
         text = _text_of(noun, subject)
         operation = operation or f"{noun} {text}".rstrip()

@@ -24,6 +24,7 @@ _ATTACH_S = 10.0
 _FINISH_S = 30.0
 _LINE = re.compile(r"^(?P<function>.*?) \((?P<file>.*?)(?::(?P<line>\d+))?\)$")
 _PR_SET_PTRACER = 0x59616D61
+_ANYBODY, _NOBODY = -1, 0
 
 
 class PySpy:
@@ -48,10 +49,18 @@ class PySpy:
         command += ["--full-filenames", "--threads", "--duration", "unlimited", "--output", str(self._out)]
         command += ["--idle"] if mode == "wall" else []
         self._time_ns, self._began_s = time.time_ns(), time.monotonic()
-        _allow_tracing()
-        self._process = subprocess.Popen(  # a session of its own: Ctrl-C is for the program, not for its profiler
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        _let_trace(_ANYBODY)
+        try:
+            self._process = subprocess.Popen(  # a session of its own: Ctrl-C is for the program, not for its profiler
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._clear()
+            raise ProfileError(f"cannot run py-spy as {program!r}: {error}; use backend='sonde'") from error
         try:
             self._wait_until_attached()
         except BaseException:
@@ -93,6 +102,10 @@ class PySpy:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        self._clear()
+
+    def _clear(self) -> None:
+        _let_trace(_NOBODY)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _wait_until_attached(self) -> None:
@@ -158,10 +171,10 @@ def _program() -> str:
     return program
 
 
-def _allow_tracing() -> None:
-    """Where only parents may trace (Yama, scope 1), a process can allow it, to all of its user, until it ends."""
+def _let_trace(who: int) -> None:
+    """Where only parents may trace (Yama, scope 1), a process can allow it to all of its user, and take that back."""
     if sys.platform == "linux":
         with contextlib.suppress(Exception):  # without it py-spy says itself that it may not
             import ctypes
 
-            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PTRACER, ctypes.c_ulong(who), 0, 0, 0)

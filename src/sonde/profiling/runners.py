@@ -100,7 +100,7 @@ _FINDERS: dict[tuple[str, str], Finder] = {
 
 def finder_of(frame: FrameType) -> Finder | None:
     """What to ask about frames of this code; ``None`` for nearly all."""
-    module = frame.f_globals.get("__name__")
+    module = dict.get(frame.f_globals, "__name__")  # they may be of a class of the program's own: run nothing of it
     return _FINDERS.get((module, frame.f_code.co_qualname)) if type(module) is str else None
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
 import time
-from _thread import allocate_lock
+import traceback
+import weakref
+from _thread import LockType, allocate_lock
 from typing import Literal
 
 from sonde.errors import ConfigError, ProfileError
@@ -100,12 +103,17 @@ class Sampler:
         if self._thread is not None:
             return
         self._reset()
-        thread = threading.Thread(target=self._run, name="sonde-profiler", daemon=True)
+        _ALL.add(self)
+        self._thread = threading.Thread(target=self._run, name="sonde-profiler", daemon=True)
         try:
-            thread.start()
+            self._thread.start()
         except RuntimeError as error:
+            self._thread = None
             raise ProfileError(f"cannot start the sampler: {error}; start it before the interpreter exits") from error
-        self._thread = thread
+        except BaseException:  # Ctrl-C, while it waits for the thread, which is there: nobody else would end it
+            self._thread = None
+            self._wanted.release()
+            raise
 
     def take(self) -> Profile:
         """What was counted since the start or the last ``take``; counting goes on from 0. Waits for a running look."""
@@ -120,8 +128,10 @@ class Sampler:
         thread, self._thread = self._thread, None
         if thread is not None:
             self._wanted.release()
-            if thread is not threading.current_thread():
+            if thread is not threading.current_thread() and thread.is_alive():  # or a signal handler came into start
                 thread.join(_JOIN_S)
+            if not thread.is_alive():
+                self._switching.restore()  # in a forked child nobody else did
         taken = self._take()
         self._walker.forget()
         return taken
@@ -159,6 +169,15 @@ class Sampler:
 
     def _run(self) -> None:
         wanted, governor, census, switching = self._wanted, self._governor, self._census, self._switching
+        try:
+            self._look_again_and_again(wanted, governor, census, switching)
+        finally:
+            switching.restore()
+            census.end()
+
+    def _look_again_and_again(
+        self, wanted: LockType, governor: Governor, census: Census, switching: SwitchInterval
+    ) -> None:
         draw = random.Random(self._seed).expovariate  # noqa: S311 - when to look is no secret
         cpu_s, learnt_s = time.thread_time(), time.monotonic()
         drawn_s = governor.interval_s
@@ -179,8 +198,6 @@ class Sampler:
             if census.busy_threads is not None:
                 switching.adapt(census.busy_threads)
             governor.learn(cpu_s=cpu_s - cpu_before_s, elapsed_s=learnt_s - learnt_before_s)
-        switching.restore()
-        census.end()
 
     def _look(self, census: Census, weight_ns: int) -> None:
         with self._lock:
@@ -188,6 +205,7 @@ class Sampler:
                 census.look(self._table, weight_ns)
             except Exception as error:  # noqa: BLE001 - it walks through what others do at the moment; one look is lost
                 self._window.failures += 1
+                traceback.clear_frames(error.__traceback__)  # who keeps the log record would keep the program's frames
                 self._failures.add("sample", f"cannot look at the program for its profile: {error!r}", error=error)
             self._window.ticks += 1
 
@@ -227,6 +245,19 @@ class Sampler:
 
 
 _MORE = Frame("[more stacks]")
+
+_ALL: weakref.WeakSet[Sampler] = weakref.WeakSet()
+
+
+def _free_all_in_child() -> None:
+    """The thread that is not in the child may have held the lock, and had the switch interval shortened."""
+    for sampler in list(_ALL):
+        sampler._lock = allocate_lock()  # this module's own
+        sampler._switching.restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_all_in_child)
 
 
 def refuse_free_threading() -> None:

@@ -9,18 +9,25 @@ from sonde.redaction import SecretRedactor
 
 _WORDED = ("operation", "tool", "thread")
 
+MAX_LABEL_CHARS = 100
+"""Of a label as it leaves the sampler. It is cut after the redaction: half of a secret has no shape to know it by."""
+
 
 def redact_labels(labels: Labels) -> Labels:
-    """The labels without secrets. Not for a look: a search for patterns gives up the GIL. Thread-safe.
+    """The labels without secrets, cut to :data:`MAX_LABEL_CHARS`. Thread-safe.
+
+    Not for a look: a search for patterns gives up the GIL.
 
     >>> redact_labels((("operation", "task log in as bob:hunter2@example.org"), ("tool", "none")))
     (('operation', 'task log in as bob:hunter2@example.org'), ('tool', 'none'))
     >>> redact_labels((("operation", "task clone https://bob:hunter2@example.org"),))
     (('operation', 'task clone https://bob:[REDACTED:password]@example.org'),)
     """
-    return tuple(
-        [(key, _redacted(value) if key in _WORDED and isinstance(value, str) else value) for key, value in labels]
-    )
+    return tuple([(key, _shown(key, value) if isinstance(value, str) else value) for key, value in labels])
+
+
+def _shown(key: str, text: str) -> str:
+    return (_redacted(text) if key in _WORDED else text)[:MAX_LABEL_CHARS]
 
 
 @lru_cache(maxsize=4_096)

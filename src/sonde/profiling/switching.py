@@ -38,6 +38,7 @@ class SwitchInterval:
 
     def restore(self) -> None:
         """Put back what was found, if anything was changed."""
-        found_s, self._found_s = self._found_s, None
+        found_s = self._found_s
         if found_s is not None and abs(sys.getswitchinterval() - self._prompt_s) < _TOLERANCE_S:
             sys.setswitchinterval(found_s)
+        self._found_s = None  # last: a fork in between leaves the child what it needs to do the same

@@ -38,7 +38,7 @@ class Target:
         self._file: IO[bytes] | None = None
         self._path: Path | None = None
         if isinstance(where, str | os.PathLike):
-            self._path = Path(os.path.realpath(where))  # through a link, so that the file is replaced and not the link
+            self._path = _place_of(where)
             self.name = str(self._path)
         else:
             self._file = where
@@ -92,7 +92,7 @@ class Target:
                 return
             if mode and not os.access(path, os.W_OK):
                 raise PermissionError(None, "the file may not be written")
-            handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+            handle, name = _make_beside(path)
         except OSError as error:
             raise ProfileError(
                 f"cannot write a profile to {self.name!r}: {error.strerror or error}; expected a file in a folder that "
@@ -105,7 +105,7 @@ class Target:
         if path.exists() and not path.is_file():
             path.write_bytes(content)
             return
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+        handle, name = _make_beside(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -115,6 +115,21 @@ class Target:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _place_of(where: str | os.PathLike[str]) -> Path:
+    """Through a link, so that the file is replaced and not the link; but what a link to a pipe says is no path."""
+    place = os.path.abspath(where)
+    try:
+        is_device = os.path.exists(place) and not os.path.isfile(place)
+        return Path(place if is_device else os.path.realpath(place))
+    except ValueError as error:
+        raise ProfileError(f"cannot write a profile to {place!r}: {error}; give another path") from error
+
+
+def _make_beside(path: Path) -> tuple[int, str]:
+    """A temporary file. Of the name so much that it fits where the name does: a character may be four bytes of 255."""
+    return tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
 
 
 def _look_at_file(file: object, name: str) -> None:

@@ -109,7 +109,7 @@ def waiting_frames(coroutine: Any) -> list[FrameType]:
     one = coroutine
     while one is not None and len(frames) < 10 * MAX_DEPTH:
         for prefix, inner in (("cr_", "cr_await"), ("gi_", "gi_yieldfrom"), ("ag_", "ag_await")):
-            if hasattr(one, inner):
+            if hasattr(type(one), inner):  # asked of the type: an awaitable of the program's own may run code to answer
                 if getattr(one, prefix + "running") and prefix != "ag_":
                     return []
                 frame = getattr(one, prefix + "frame")

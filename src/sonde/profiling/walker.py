@@ -10,6 +10,12 @@ from sonde.profiling.runners import NOT_SURE, Evidence, Finder, finder_of
 MAX_DEPTH = 256
 """Frames of a stack that are kept, the innermost; those further out are one: ``[cut: deeper than 256 frames]``."""
 
+MORE_CODE = Frame("[more code]")
+"""Stands for lines that are met when :data:`MAX_LINES` are known."""
+
+MAX_LINES = 100_000
+"""Distinct lines that are told apart, some 25 MB: a recorder's sampler goes on for days, and code may be made anew."""
+
 CUT = Frame(f"[cut: deeper than {MAX_DEPTH} frames]")
 
 _MAX_CODES = 50_000  # programs that make code without end would otherwise be kept in memory by their profile
@@ -50,6 +56,7 @@ class Walker:
         self._numbers: dict[Frame, int] = {}
         self.frames: list[Frame] = []
         self.number(CUT)
+        self._more_code = self.number(MORE_CODE)
 
     def walk(self, leaf: FrameType) -> Walk:
         """The stack of a thread whose innermost frame is ``leaf``, innermost first. Must not raise for any frame."""
@@ -86,9 +93,11 @@ class Walker:
         return self._locate(known, frame) if number is None else number
 
     def number(self, frame: Frame) -> int:
-        """The number of a frame, the same each time."""
+        """The number of a frame, the same each time; that of :data:`MORE_CODE` for what is new past the bound."""
         number = self._numbers.get(frame)
         if number is None:
+            if len(self.frames) >= MAX_LINES:
+                return self._more_code
             number = self._numbers[frame] = len(self.frames)
             self.frames.append(frame)
         return number

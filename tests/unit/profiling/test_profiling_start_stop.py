@@ -126,11 +126,20 @@ def test_an_unwritable_target_fails_at_the_start(tmp_path: Path) -> None:
     for target in (tmp_path / "no" / "cpu.pb.gz", tmp_path / "folder.pb.gz", file / "cpu.pb.gz", "/proc/cpu.pb.gz"):
         with pytest.raises(ProfileError, match=r"cannot write a profile to '.*\.pb\.gz'.*give another path"):
             sonde.start_cpu_profile(target)
+    with pytest.raises(ProfileError, match="null byte; give another path"):
+        sonde.start_cpu_profile("a\0.pb.gz")
     with pytest.raises(ProfileError, match="mode 'wb'"):
         sonde.start_cpu_profile(io.StringIO())  # type: ignore[arg-type]
     with (tmp_path / "a-file").open("rb") as reading, pytest.raises(ProfileError, match="for reading"):
         sonde.start_cpu_profile(reading)
     assert sonde.stop_cpu_profile() is None
+
+
+def test_a_pipe_is_written_directly() -> None:
+    """``/dev/stdout`` in front of another program is a link to something that has no path."""
+    code = "import sonde\nwith sonde.cpu_profile('/dev/stdout', format='pprof', hz=1000): sum(range(3_000_000))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    assert from_pprof(run.stdout).default_sample_type == "wall"
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
