@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from importlib.machinery import SourceFileLoader
 from types import CodeType
@@ -86,6 +87,8 @@ class _QuietLoader(SourceFileLoader):
 
 
 def _code_of(file: str) -> CodeType | None:
+    if not os.path.isfile(file):  # a program that came through a pipe: reading it would wait for ever
+        return None
     try:
         return _QuietLoader("sonde_heap_names", file).get_code("sonde_heap_names")
     except (OSError, SyntaxError, ValueError, ImportError, EOFError, TypeError, RecursionError, MemoryError):

@@ -77,6 +77,7 @@ class HeapWindow:
         self._turn = threading.Lock()
         self._error: BaseException | None = None
         self._before: Snapshot | None = None
+        self._is_tracer = False  # whether it was this window that began to trace
         self._ticker: Ticker | None = None
         self._begun_ns = 0
         self._is_opened = False
@@ -103,6 +104,7 @@ class HeapWindow:
             if tracemalloc.is_tracing():
                 self._before = take_snapshot()
             else:
+                self._is_tracer = True
                 tracemalloc.start(self._nframe)
             self._ticker = Ticker("sonde-heap-window")
             self._ticker.every(self._seconds, self._end)
@@ -144,7 +146,7 @@ class HeapWindow:
     def _leave(self) -> None:
         if self._ticker is not None:
             self._ticker.stop()
-        if self._is_opened and self._before is None and tracemalloc.is_tracing():
+        if self._is_tracer and tracemalloc.is_tracing():
             tracemalloc.stop()
         _OPEN.clear()
 

@@ -150,19 +150,23 @@ def test_sonde_is_one_frame(tmp_path: Path) -> None:
 
 
 def test_code_without_a_file_is_named_by_line(tmp_path: Path) -> None:
-    """A source that is gone, is no Python, or never was a file gives the line, and no error."""
+    """A source that is gone, is no Python, is a pipe, or never was a file gives the line, and no error."""
     broken = tmp_path / "template.txt"
     broken.write_text("{% not python %}", encoding="ascii")
     made: dict[str, Any] = {}
     exec(compile("def f(): return bytearray(50_000)", "<made up>", "exec"), made)
     exec(compile("def g(): return bytearray(60_000)", str(broken), "exec"), made)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)  # reading it would wait for ever
+    exec(compile("def h(): return bytearray(70_000)", str(pipe), "exec"), made)
     with heap_window(60) as window:
-        held = made["f"](), made["g"]()
+        held = made["f"](), made["g"](), made["h"]()
     assert window.profile is not None
     assert held_by(window.profile, "<made up>:1")[1] >= 50_000
     assert held_by(window.profile, "template.txt:1")[1] >= 60_000
-    assert len(held) == 2
-    assert sorted(tmp_path.iterdir()) == [broken]
+    assert held_by(window.profile, "pipe:1")[1] >= 70_000
+    assert len(held) == 3
+    assert sorted(tmp_path.iterdir()) == [pipe, broken]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +214,25 @@ def test_tracing_that_was_on_stays_on(agent: ModuleType) -> None:
     assert held_by(window.profile, "<lambda>")[1] == pytest.approx(20 * KB, rel=0.05)
     assert held_by(window.profile, "Reader.read.<locals>.<listcomp>")[1] == pytest.approx(-300 * 1057, rel=0.03)
     assert len(held) == 20 * KB
+
+
+def test_a_window_that_cannot_open_leaves_tracing_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who traced before goes on tracing, though there is no memory for the first picture."""
+
+    def no_room() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(tracemalloc, "take_snapshot", no_room)
+    tracemalloc.start(1)
+    try:
+        with pytest.raises(MemoryError):
+            heap_window(60).__enter__()
+        assert tracemalloc.is_tracing()
+    finally:
+        tracemalloc.stop()
+    monkeypatch.undo()
+    with heap_window(60):  # and the door is open
+        pass
 
 
 def test_a_window_ends_with_its_time(tmp_path: Path) -> None:
