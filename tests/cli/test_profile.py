@@ -299,6 +299,15 @@ def test_run_with_profile_profiles_a_program_that_records(db: Path, sonde: Any) 
     assert groups[0]["name"] == "count"
 
 
+def test_two_formats_in_one_file_are_refused(profiled: Path, tmp_path: Path, sonde: Any) -> None:
+    """The second would silently replace the first; nothing is written."""
+    path = str(tmp_path / "both")
+    refused = sonde("profile", "fix-42", "--flame", path, "--pprof", path)
+    assert refused.code == 2
+    assert f"cannot write two formats to {path!r}" in refused.err
+    assert not Path(path).exists()
+
+
 @pytest.mark.parametrize("arguments", [("--profile",), ()])
 def test_run_says_where_a_profile_cannot_come_from(
     db: Path, sonde: Any, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]

@@ -85,8 +85,12 @@ def command(
       sonde profile fix-42 --pprof cpu.pb.gz && go tool pprof -http=: cpu.pb.gz
       sonde profile fix-42 --json | jq -r 'select(.record == "group") | [.name, .cpu_s] | @tsv'
     """
+    files = [file for file in (flame, pprof, speedscope, collapsed) if file]
+    twice = next((file for file in files if files.count(file) > 1), None)
+    if twice is not None:
+        raise ProfileError(f"cannot write two formats to {twice!r}: the second would replace the first; name two files")
     # An unwritable file fails now, before the reading. The format is for names that say none; here the option does.
-    targets = {file: Target(file, format="pprof") for file in (flame, pprof, speedscope, collapsed) if file}
+    targets = {file: Target(file, format="pprof") for file in files}
     with open_for_reading(db) as store:
         session_id = resolve_session(store, session)
         found = load_profile(store, session_id)

@@ -134,13 +134,18 @@ class ProfileEvents:
         with self._turn:
             if self._is_open:
                 self._write(least_bytes=0)
+        if not self._is_open:
+            self._look_no_more()  # close() did not wait for this
 
     def close(self, timeout_s: float) -> None:
         """Look no more, and publish what was seen last. Idempotent; waits ``timeout_s`` at most."""
         if not self._is_open:
             return
         if not self._turn.acquire(timeout=max(0.0, timeout_s)):
-            self._is_open = False
+            self._is_open = False  # seen by who holds the turn, unless that one has just looked: hence once more
+            if self._turn.acquire(blocking=False):
+                self._turn.release()
+                self._look_no_more()
             self.failures.add(
                 "profile",
                 f"cannot publish the last profile within {timeout_s:g} s: the one before is still being made; "
@@ -172,6 +177,11 @@ class ProfileEvents:
             self._publish(Event(EventType.PROFILE.value, session_id=self._session_id, data=data))
         except Exception as error:  # noqa: BLE001 - a recorder must not fail for the sake of a profile
             self.failures.add("profile", f"cannot record a profile: {error!r}", error=error)
+
+    def _look_no_more(self) -> None:
+        _ALL.discard(self)
+        if self._sampler is not None:
+            self._sampler.stop()
 
     def _begin_in_child(self) -> None:
         self._begin()

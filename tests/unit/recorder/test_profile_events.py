@@ -110,6 +110,33 @@ def test_the_last_event_is_written_even_where_the_allowance_is_used_up(ticker: T
     assert len(found) == taken + 1
 
 
+def test_a_close_that_does_not_wait_ends_the_sampler_all_the_same(ticker: Ticker) -> None:
+    """Whoever is just making a profile ends the sampler then; the failure is counted."""
+    clock = ManualClock(time_ns=1)
+    begun, go = threading.Event(), threading.Event()
+
+    class Slow(Flood):
+        """A take that lasts."""
+
+        def take(self) -> Profile:
+            begun.set()
+            assert go.wait(30)
+            return super().take()
+
+    slow = Slow(clock)
+    events = ProfileEvents(session_id="s", interval_s=None, sampler=slow, clock=clock)
+    events.start(ticker, lambda event: None)
+    ticking = threading.Thread(target=events.tick)
+    ticking.start()
+    assert begun.wait(30)
+    events.close(0.0)
+    assert slow.is_running
+    go.set()
+    ticking.join(30)
+    assert not slow.is_running
+    assert events.failures.counts == {"profile": 1}
+
+
 def test_allowance_never_saves_up_more_than_the_first_burst() -> None:
     """A quiet night does not pay for a loud minute."""
     allowance = Allowance(now_s=0.0)
