@@ -27,7 +27,8 @@ def check_cost(found: dict[str, Any], bound: float) -> None:
     assert found["failures"] == 0
     assert found["threads"] == 22
     assert found["busy_share"] > 0.95, found
-    assert found["wall_s"] == pytest.approx(found["duration_s"], rel=0.4)
+    looks = found["hz"] * found["duration_s"]
+    assert found["wall_s"] == pytest.approx(found["duration_s"], rel=5 / looks**0.5)  # they come at random
 
 
 def test_the_sampler_keeps_within_its_bound() -> None:
