@@ -158,3 +158,26 @@ def test_tokens_do_not_depend_on_the_order(stream: list[Event], chance: Any) -> 
         sum(counter.get() for counter in metrics.registry.counters() if counter.name == "model_tokens_total")
         == expected
     )
+
+
+@given(
+    st.lists(
+        st.builds(
+            Event,
+            st.sampled_from(["tool.completed", "tool.cancelled", "tool.failed", "agent.tool.result", "tool.started"]),
+            data=datas,
+            span_id=st.sampled_from(["", "", "", SPANS[1]]),
+        ),
+        max_size=40,
+    ),
+    st.integers(1, 40),
+)
+def test_many_calls_at_once_count_as_one_by_one(events: list[Event], batch: int) -> None:
+    """Calls of tools that come in masses are gathered: the figures are the same to the last bit, however they come."""
+    events = events * 30
+    gathered, each = DerivedMetrics(Registry()), DerivedMetrics(Registry())
+    for start in range(0, len(events), batch):
+        gathered.add_all(events[start : start + batch])
+    for event in events:
+        each.add(event)
+    assert gathered.registry.export() == each.registry.export()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -30,6 +31,8 @@ _ERROR_NAME = re.compile(r"[A-Za-z_][\w.:/-]{0,99}", re.ASCII)
 _MAX_LABEL = 200
 _MAX_OPEN_SESSIONS = 8_192
 _MAX_TYPES = 4_096
+_GATHERED = 4_096
+_GOOD_ENDS = frozenset({Status.COMPLETED, Status.CANCELLED})
 
 
 class OpenSession(NamedTuple):
@@ -73,17 +76,64 @@ class DerivedMetrics:
         self._sinks = {fact: Sinks(registry, fact) for fact in Fact}
         self._tool_calls = self._sinks[Fact.TOOL_CALL]
         self._tool_durations = self._sinks[Fact.TOOL_DURATION]
+        self._plain_types: set[str] = set()
+        """Types of events that end a call of a tool, and well."""
+        self._plain_tools: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
+        """The counters and histograms of tools, by their label."""
 
     def add_all(self, events: Iterable[Event]) -> None:
         """Take events, in the order of their commit."""
-        takers = self._takers
+        takers, plain_types = self._takers, self._plain_types
+        # Calls of tools that one event tells all of, without a span, come in masses: gathered by tool, they cost a
+        # third. What comes between them is counted in its place, so that the sums of floats are the same each time.
+        gathered: dict[str, list[float]] = {}
+        left = _GATHERED
         for event in events:
+            if event.type in plain_types and not event.span_id:
+                data = event.data
+                tool, duration_s = data.get("tool"), data.get("duration_s")
+                if duration_s is None:
+                    duration_s = data.get("duration_ms")
+                    if duration_s.__class__ is float:
+                        duration_s /= 1000
+                if tool.__class__ is str and duration_s.__class__ is float and 0.0 <= duration_s < math.inf:
+                    try:
+                        gathered[tool].append(duration_s)
+                        left -= 1
+                    except KeyError:
+                        if tool not in self._plain_tools:
+                            self._count_gathered(gathered)
+                            self._end_tool(False, event)
+                        else:
+                            gathered[tool] = [duration_s]
+                    if not left:
+                        self._count_gathered(gathered)
+                        left = _GATHERED
+                    continue
             try:
                 take = takers[event.type]
             except KeyError:
                 take = self._taker(event.type)
             if take is not None:
+                if gathered:
+                    self._count_gathered(gathered)
                 take(event)
+        self._count_gathered(gathered)
+
+    def _count_gathered(self, gathered: dict[str, list[float]]) -> None:
+        for tool, durations in gathered.items():
+            counters, histograms = self._plain_tools[tool]
+            for counter in counters:
+                counter.inc(len(durations))
+            for histogram in histograms:
+                histogram.observe_all(durations)
+        gathered.clear()
+
+    def _remember_plain(self, tool: str) -> None:
+        """Gather calls of a tool from now on, if its series are at hand: those past the limit of label sets are not."""
+        counters, histograms = self._tool_calls.series.get((tool,)), self._tool_durations.series.get((tool, ""))
+        if counters is not None and histograms is not None:
+            self._plain_tools[tool] = (counters, histograms)
 
     def add(self, event: Event) -> None:
         """Take the next event."""
@@ -108,6 +158,8 @@ class DerivedMetrics:
                 take = partial(self._fail, kind)
         if len(self._takers) < _MAX_TYPES:
             self._takers[event_type] = take
+            if role is not None and role.kind.rpartition(".")[2] == "tool" and role.status in _GOOD_ENDS:
+                self._plain_types.add(event_type)
         return take
 
     @property
@@ -149,6 +201,8 @@ class DerivedMetrics:
                     observe(duration_s)
                 if call is not None:
                     call.is_timed = True
+                elif not is_failure and tool not in self._plain_tools:
+                    self._remember_plain(tool)
         if call is not None:
             call.is_counted = True
         if is_failure:

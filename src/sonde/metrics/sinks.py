@@ -34,28 +34,33 @@ class Sinks(dict[tuple[str, ...], tuple[Sink, ...]]):
     def __init__(self, registry: Registry, fact: Fact) -> None:
         super().__init__()
         self.registry = registry
+        self.series: dict[tuple[str, ...], tuple[Any, ...]] = {}
+        """The counters and histograms of the sinks at hand."""
         self._fact = fact
         self._rules = [rule for rule in RULES if rule.fact is fact]
 
     def __missing__(self, terms: tuple[str, ...]) -> tuple[Sink, ...]:
         said = dict(zip(TERMS[self._fact], terms, strict=True))
         found: list[Sink] = []
+        of_sinks: list[Any] = []
         is_overflow = False
         for rule in self._rules:
             labels = {label: said[term] for label, term in rule.labels if said[term]}
             try:
-                series = self._series(rule, labels)
+                series = self._series_of(rule, labels)
             except (ConfigError, MetricTypeError) as error:
                 FAILURES.add(f"derived {rule.name}", f"cannot derive metric {rule.name} from events: {error}")
                 continue
             found.append(series.observe if rule.type is MetricType.HISTOGRAM else series.inc)
+            of_sinks.append(series)
             is_overflow = is_overflow or series.labels == OVERFLOW_LABELS
         sinks = tuple(found)
         if not is_overflow and len(self) < MAX_SINKS:  # the registry counts each time that it has no room
             self[terms] = sinks
+            self.series[terms] = tuple(of_sinks)
         return sinks
 
-    def _series(self, rule: Rule, labels: dict[str, str]) -> Any:
+    def _series_of(self, rule: Rule, labels: dict[str, str]) -> Any:
         registry = self.registry
         if registry.description(rule.name) is None:
             registry.describe(rule.name, rule.help, rule.unit)
