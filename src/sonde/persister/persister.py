@@ -8,6 +8,7 @@ import weakref
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -289,9 +290,12 @@ class Persister:
         if self._stopped is not None:
             return self._stopped
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        self._subscription.settle(timeout_s)
-        self._wait_for(self._subscription.accepted, deadline_s)
-        return self.report()
+        is_settled = self._subscription.settle(timeout_s)
+        accepted = self._subscription.accepted
+        self._wait_for(accepted, deadline_s)
+        # What others publish meanwhile is none of this call's business.
+        pending = max(0, accepted - self._subscription.released)
+        return replace(self.report(), pending=pending if is_settled else pending + self._hub.stats().queued)
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until ``on_commit`` was told of all that is committed by now, ``timeout_s`` seconds at most.

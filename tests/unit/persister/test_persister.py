@@ -64,6 +64,30 @@ def test_flush_is_a_barrier(hub: Hub, store: UnwillingStore) -> None:
         assert numbers(store) == list(range(5000))
 
 
+def test_flush_is_done_although_others_go_on_publishing(hub: Hub, store: UnwillingStore) -> None:
+    """Its report is about what was published before the call: what comes meanwhile does not make it incomplete."""
+    ended = threading.Event()
+
+    def publish() -> None:
+        while not ended.is_set():
+            for _ in range(100):
+                hub.emit("other")
+            time.sleep(0.001)
+
+    with Persister(hub, store, "s") as persister:
+        publisher = threading.Thread(target=publish)
+        publisher.start()
+        try:
+            for i in range(20):
+                hub.emit("n", i=i)
+                report = persister.flush()
+                assert report, report
+            assert numbers(store) == list(range(20))
+        finally:
+            ended.set()
+            publisher.join()
+
+
 def test_an_idle_writer_commits_at_once(store: UnwillingStore) -> None:
     """A lone event is in the store long before the flush interval is over, with nobody flushing."""
     with Hub(HubConfig(flush_interval_s=30)) as hub, Persister(hub, store, "s", flush_interval_s=30):
