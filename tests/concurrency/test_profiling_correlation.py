@@ -28,10 +28,16 @@ def seen_by(how: str, seconds: float) -> dict[tuple[str, str, str, str], int]:
 
 @pytest.mark.parametrize("how", ["threads", "tasks", "to_thread", "generators"])
 def test_working_samples_name_the_right_tool(how: str) -> None:
-    """Shares of 70, 20 and 10 are told within 8 points (3 s, seed 11); 99 % of them are right, and none is wrong."""
-    seen = seen_by(how, 3.0)
-    working = {key: count for key, count in seen.items() if key[0]}
-    total = sum(working.values())
+    """Shares of 70, 20 and 10 are told within 8 points (3 s, seed 11); 99 % of them are right, and none is wrong.
+
+    8 points are 3.5 standard deviations of 400 samples; where a loaded machine gives fewer, it is given more time.
+    """
+    for seconds in (3.0, 15.0):
+        seen = seen_by(how, seconds)
+        working = {key: count for key, count in seen.items() if key[0]}
+        total = sum(working.values())
+        if total >= 400:
+            break
     assert total >= 60, seen
     wrong = {key for key in working if key[1] not in (key[0], "unknown")}
     assert not wrong, seen

@@ -115,7 +115,7 @@ def main() -> None:
     """Run one of them, and print the time seen by working function and tool."""
     how, seconds = sys.argv[1], float(sys.argv[2])
     with sonde.record(":memory:", session_id="s-1") as rec:
-        sampler = Sampler(hz=100, seed=11, cpu_ratio=0.05)  # on a slow machine too: what is tested here is not the cost
+        sampler = Sampler(hz=250, seed=11, cpu_ratio=0.1)  # many looks in a short time: what is tested is not the cost
         sampler.start()
         with rec.plan("A plan", plan_id="p-1"):
             RUNS[how](rec, seconds)
