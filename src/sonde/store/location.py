@@ -73,6 +73,11 @@ def locate(path: str | os.PathLike[str], mode: Mode) -> Location:
             f"cannot open event store '{url}': schema {version}, this release supports up to {schema.SCHEMA_VERSION}; "
             "upgrade sonde or pass another --db"
         )
+    if kind is FileKind.OLDER:
+        raise StoreSchemaError(
+            f"cannot open event store '{url}': schema {version}, from before the first release, which has "
+            f"{schema.SCHEMA_VERSION}; move the file away or pass another --db"
+        )
     if kind is FileKind.FOREIGN:
         raise StoreFormatError(
             f"cannot open event store '{url}': an SQLite database of another program; expected a file that sonde "
@@ -187,7 +192,7 @@ def _sniffed(url: str) -> tuple[FileKind, int]:
             found: tuple[FileKind, int] | apsw.Error = _kind_of(immutable_uri(url), _READ)
         except apsw.Error as error:
             found = error
-        if isinstance(found, tuple) and found[0] in (FileKind.SONDE, FileKind.NEWER):
+        if isinstance(found, tuple) and found[0] in (FileKind.SONDE, FileKind.NEWER, FileKind.OLDER):
             return found
         pending = _is_pending(url)
         if pending and (os.path.exists(f"{url}-shm") or (isinstance(found, tuple) and found[0] is FileKind.EMPTY)):

@@ -20,7 +20,7 @@ import apsw
 from sonde.store.rows import fetch
 
 APPLICATION_ID: Final = 0x736F6E64  # "sond"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 # NULL takes no byte in a row: NULL data is {}. Name 0 is the empty string. ``origin`` stands for session, plan, task
 # and writer together. ``ids`` is trace, span and parent in one blob (32 bytes; 24 without a parent), or, where they are
@@ -112,6 +112,7 @@ class FileKind(Enum):
     EMPTY = "empty"
     SONDE = "sonde"
     NEWER = "newer"
+    OLDER = "older"
     ORIGINAL = "original"
     FOREIGN = "foreign"
 
@@ -121,7 +122,9 @@ def file_kind(connection: apsw.Connection) -> tuple[FileKind, int]:
     (application_id,) = fetch(connection, "PRAGMA application_id")[0]
     (version,) = fetch(connection, "PRAGMA user_version")[0]
     if application_id == APPLICATION_ID:
-        return (FileKind.NEWER if version > SCHEMA_VERSION else FileKind.SONDE), version
+        if version == SCHEMA_VERSION:
+            return FileKind.SONDE, version
+        return (FileKind.NEWER if version > SCHEMA_VERSION else FileKind.OLDER), version
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if "telemetry_events" in tables:
         columns = {row[1] for row in connection.execute("PRAGMA table_info(telemetry_events)")}

@@ -184,17 +184,25 @@ def test_a_database_of_another_program(tmp_path: Path, mode: Mode) -> None:
     assert os.listdir(tmp_path) == ["theirs.db"]
 
 
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (7, "schema 7, this release supports up to 2; upgrade sonde or pass another --db"),
+        (1, "schema 1, from before the first release, which has 2; move the file away or pass another --db"),
+    ],
+)
 @pytest.mark.parametrize("mode", ["ro", "rw", "create"])
-def test_a_newer_schema(tmp_path: Path, mode: Mode) -> None:
-    """The message names both versions and the way out."""
+def test_another_schema(tmp_path: Path, mode: Mode, version: int, expected: str) -> None:
+    """The message names both versions and the way out; the file stays as it is."""
     path = filled(tmp_path / "e.db")
     raw = apsw.Connection(str(path))
-    raw.execute("PRAGMA user_version = 7")
+    raw.execute(f"PRAGMA user_version = {version}")
     raw.close()
+    before = path.read_bytes()
     with pytest.raises(errors.StoreSchemaError) as caught:
         open_store(path, mode=mode)
-    expected = "schema 7, this release supports up to 1; upgrade sonde or pass another --db"
     assert str(caught.value) == f"cannot open event store '{path}': {expected}"
+    assert path.read_bytes() == before
 
 
 def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:

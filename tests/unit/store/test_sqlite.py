@@ -41,7 +41,7 @@ def test_settings_of_the_file(path: Path) -> None:
     assert raw(path, "PRAGMA journal_mode") == [("wal",)]
     assert raw(path, "PRAGMA auto_vacuum") == [(2,)]
     assert raw(path, "PRAGMA application_id") == [(0x736F6E64,)]
-    assert raw(path, "PRAGMA user_version") == [(1,)]
+    assert raw(path, "PRAGMA user_version") == [(2,)]
 
 
 def test_bytes_of_an_event(path: Path) -> None:
