@@ -26,8 +26,8 @@ demo: $(STAMPS)/runtime ## watch a made-up agent being recorded
 test: $(STAMPS)/test ## run the test suite
 	@$(BIN)/python -m pytest $(ARGS)
 
-faults: $(STAMPS)/test ## run everything, the full-length fault and property tests included
-	@SONDE_TEST_LONG=1 $(BIN)/python -m pytest -m "" $(ARGS)
+faults: $(STAMPS)/test ## run everything, the full-length fault and property tests too; writes docs/guarantees.md
+	@SONDE_TEST_LONG=1 $(BIN)/python -m pytest -m "" --write-fault-report $(ARGS)
 
 # With the test requirements, so that mypy always sees the same packages.
 check: $(STAMPS)/check $(STAMPS)/test ## lint, format check, types, import contract

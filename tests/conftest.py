@@ -1,9 +1,13 @@
-"""What all tests share: how much hypothesis tries, and which files are tests."""
+"""What all tests share: how much hypothesis tries, which files are tests, and the report of the fault suite."""
 
+import importlib.util
 import os
 import signal
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 from hypothesis import settings
 
 # A fixed sample everywhere, many fresh examples in `make faults`. No deadline: a loaded machine must not turn into a
@@ -27,3 +31,29 @@ for _name, _handler in (
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave alone what isn't a test: --doctest-modules, meant for src, would import the scripts that tests run."""
     return True if collection_path.suffix == ".py" and not collection_path.name.startswith("test_") else None
+
+
+def _load_fault_report() -> ModuleType:
+    # Not an import: tests are no package, and nothing is on the path for them.
+    spec = importlib.util.spec_from_file_location("fault_report", Path(__file__).with_name("fault_report.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_fault_report = _load_fault_report()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that `make faults` gives."""
+    parser.addoption(
+        _fault_report.OPTION, action="store_true", help="write what the fault tests saw to docs/guarantees.md"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the report collected; it is written after the long forms only."""
+    is_written = config.getoption(_fault_report.OPTION) and os.environ.get("SONDE_TEST_LONG") == "1"
+    config.pluginmanager.register(_fault_report.FaultReport(is_written=bool(is_written)), "fault-report")
