@@ -7,7 +7,7 @@ import time
 import weakref
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from types import TracebackType
@@ -94,9 +94,14 @@ class Persister:
         complete: Complete | None = None,
         on_commit: OnCommit | None = None,
         keeper: Keeper | None = None,
+        on_end: Callable[[], object] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """Subscribe to ``hub`` and declare its writer in ``store``; events published from now on are written."""
+        """Subscribe to ``hub`` and declare its writer in ``store``; events published from now on are written.
+
+        ``on_end`` is called once, when nothing more will be written, on the persister's thread: it may block on the
+        store, and :meth:`stop` waits for it no longer than its deadline.
+        """
         require_positive("Persister", "batch_size", batch_size, whole=True)
         require_positive("Persister", "flush_interval_s", flush_interval_s)
         if overflow not in ("drop", "block"):
@@ -111,6 +116,7 @@ class Persister:
         self._preparation = Preparation(redactor, complete=complete, failures=self.failures)
         self._on_commit = on_commit
         self._keeper = keeper
+        self._on_end = on_end
         self._stopped: FlushReport | None = None
         self._subscription = hub.subscribe_recorder(max_pending_bytes=max_pending_bytes, overflow=overflow)
         self._begin()
@@ -134,7 +140,7 @@ class Persister:
         self._given_up: dict[str, int] = {}
         self._error: str | None = None
         self._stop_at_s: float | None = None
-        self._ended = False
+        self._ended = self._is_gone = False
         self._waiters: deque[tuple[int, Any]] = deque()
         self._subscription.bell = StartingBell(self._thread)
 
@@ -151,6 +157,7 @@ class Persister:
                 self._pause(_FIRST_RETRY_S)
             if not self._ended:
                 subscription.bell.sleep(self._flush_interval_s, self._has_work)
+        self._go()
 
     def _has_work(self) -> bool:
         return not self._subscription.is_idle or self._subscription.ended
@@ -178,6 +185,26 @@ class Persister:
             if subscription.ended and subscription.is_idle:
                 self._ended = True
             self._tell_waiters()
+
+    def _go(self) -> None:
+        """After the last turn: declare the end of the writer. A store that is locked, or whose disk is dead, blocks."""
+        with self._turn_lock:
+            if self._is_gone:
+                return
+            if self._registered:
+                try:
+                    self._store.release_writer(self._registered)
+                except (StoreError, OSError) as error:
+                    self.failures.add(
+                        "release", f"cannot declare the end of writer {self._registered}: {error}", error=error
+                    )
+            if self._on_end is not None:
+                try:
+                    self._on_end()
+                except Exception as error:  # noqa: BLE001  # a fault of its own must not keep stop() waiting
+                    self.failures.add("end", f"cannot end in good order: {error!r}", error=error)
+            self._is_gone = True
+        self._tell_waiters()
 
     def _tidy(self) -> None:
         if self._keeper is not None:
@@ -318,19 +345,12 @@ class Persister:
         self._subscription.bell.ring()
         self._wait_for(None, deadline_s + 2 * _STEP_S)  # a little longer, for the thread to say what it gave up
         self._stopped = report = self.report()
-        if self._ended and self._registered:
-            try:
-                self._store.release_writer(self._registered)
-            except (StoreError, OSError) as error:
-                self.failures.add(
-                    "release", f"cannot declare the end of writer {self._registered}: {error}", error=error
-                )
         if not report.complete:
             self.failures.add("stop", f"not everything that was published is in {self._store.url}: {report}")
         return report
 
     def _wait_for(self, released: int | None, deadline_s: float | None) -> None:
-        """Wait until so many events are done with; ``None``: until the thread has ended."""
+        """Wait until so many events are done with; ``None``: until nothing is left to do."""
         lock = allocate_lock()
         lock.acquire()
         waiter = (released if released is not None else -1, lock)
@@ -341,8 +361,11 @@ class Persister:
                     return
                 self._subscription.bell.ring()
                 if self._thread.is_wanting:  # no thread to be had, as at interpreter shutdown: write here
-                    self._take_turn()
-                    self._announce()
+                    if self._ended:
+                        self._go()
+                    else:
+                        self._take_turn()
+                        self._announce()
                     continue
                 step_s = _STEP_S if deadline_s is None else max(0.0, min(_STEP_S, deadline_s - time.monotonic()))
                 if not lock.acquire(timeout=step_s):
@@ -352,7 +375,9 @@ class Persister:
                 self._waiters.remove(waiter)
 
     def _is_reached(self, released: int | None) -> bool:
-        return self._ended or (released is not None and self._subscription.released >= released)
+        if released is None:
+            return self._is_gone
+        return self._ended or self._subscription.released >= released
 
     def _tell_waiters(self) -> None:
         for released, lock in list(self._waiters):

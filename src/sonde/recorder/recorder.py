@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.context import current_scope, set_scope
-from sonde.errors import ConfigError, StoreError
+from sonde.errors import ConfigError
 from sonde.events import Event
 from sonde.failures import LOGGER
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow, Ticker
 from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices
 from sonde.metrics import DEFAULT_REGISTRY, Family, Registry
 from sonde.persister import FlushReport, Persister
+from sonde.recorder.closing import close_within
 from sonde.recorder.health import Health
 from sonde.recorder.interval import DEFAULT_PROFILE_HZ, DEFAULT_PROFILE_INTERVAL_S, valid_interval_s
 from sonde.recorder.keeping import checked_durability, is_all_written, journal_for, store_durability
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT_S = 30.0
 EXIT_TIMEOUT_S = 5.0
 _COUNTING_TIMEOUT_S = 2.0
+_GRACE_S = 0.5  # for closing a file, where the time went into writing
 
 # Larger batches than a bare hub's: each wake-up of the hub's thread and the persister's takes the interpreter from the
 # agent. A single event still goes at once, and none waits longer than the flush interval.
@@ -138,6 +140,7 @@ class Recorder:
                     complete=Pricing(default_prices() if prices is None else prices),
                     on_commit=self._meter.announced if metrics else None,
                     keeper=self._journal,
+                    on_end=self._close_store if self._owns_store else None,
                     clock=clock,
                 )
         except BaseException:
@@ -299,7 +302,7 @@ class Recorder:
         return server
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S, *, error: BaseException | None = None) -> FlushReport:
-        """End the session, write what is left, and close the store. Idempotent; takes ``timeout_s`` seconds at most.
+        """End the session, write what is left, and close the store. Idempotent; ``timeout_s`` and half a second at most.
 
         With ``error`` the session ends as failed (or as cancelled). The report says what could not be written, and so
         does one line on the logger ``sonde``. In a forked child it writes what the child recorded and leaves the
@@ -329,12 +332,14 @@ class Recorder:
         if self._journal is not None:
             self._journal.close(is_all_written=is_all_written(self._report))
         _OPEN.discard(self)
-        if self._owns_store:
-            try:
-                self.store.close()
-            except (StoreError, OSError) as problem:  # what is not in the store is in the report
-                LOGGER.warning("cannot close event store %s: %s", self.store.url, problem)
         return self._report
+
+    def _close_store(self) -> None:
+        """On the persister's thread, since a store that is locked or whose disk is dead takes longer than we may."""
+        try:
+            self.store.close()
+        except (StoreError, OSError) as problem:  # what is not in the store is in the report
+            LOGGER.warning("cannot close event store %s: %s", self.store.url, problem)
 
     def __enter__(self) -> Self:
         return self
