@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.context import current_scope, set_scope
-from sonde.errors import ConfigError
+from sonde.errors import ConfigError, StoreError
 from sonde.events import Event
 from sonde.failures import LOGGER
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow, Ticker
 from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices
 from sonde.metrics import DEFAULT_REGISTRY, Family, Registry
 from sonde.persister import FlushReport, Persister
-from sonde.recorder.closing import close_within
 from sonde.recorder.health import Health
 from sonde.recorder.interval import DEFAULT_PROFILE_HZ, DEFAULT_PROFILE_INTERVAL_S, valid_interval_s
 from sonde.recorder.keeping import checked_durability, is_all_written, journal_for, store_durability
@@ -302,7 +301,7 @@ class Recorder:
         return server
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S, *, error: BaseException | None = None) -> FlushReport:
-        """End the session, write what is left, and close the store. Idempotent; ``timeout_s`` and half a second at most.
+        """End the session, write what is left, close the store. Idempotent; ``timeout_s`` and half a second at most.
 
         With ``error`` the session ends as failed (or as cancelled). The report says what could not be written, and so
         does one line on the logger ``sonde``. In a forked child it writes what the child recorded and leaves the
@@ -335,7 +334,10 @@ class Recorder:
         return self._report
 
     def _close_store(self) -> None:
-        """On the persister's thread, since a store that is locked or whose disk is dead takes longer than we may."""
+        """On the persister's thread, which may take longer than close() may: the store is locked, its disk is dead.
+
+        Not on a thread for the purpose: at interpreter exit there is none to be had from Python 3.12 on.
+        """
         try:
             self.store.close()
         except (StoreError, OSError) as problem:  # what is not in the store is in the report
