@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT_S = 30.0
 EXIT_TIMEOUT_S = 5.0
 _COUNTING_TIMEOUT_S = 2.0
-_GRACE_S = 0.5  # for closing a file, where the time went into writing
 
 # Larger batches than a bare hub's: each wake-up of the hub's thread and the persister's takes the interpreter from the
 # agent. A single event still goes at once, and none waits longer than the flush interval.

@@ -236,12 +236,20 @@ class Connections:
             self._write_lock.release()
 
     def close(self) -> None:
-        """Close what is idle; a read in flight closes its own connection when it ends."""
+        """Close what is idle; a read in flight closes its own connection when it ends.
+
+        A write that does not end (a disk that answers no more) is left alone after ``busy_timeout_s``.
+        """
         self.closed = True
-        with self._write_lock:
+        if not self._write_lock.acquire(timeout=self._busy_timeout_s):
+            self.abandon()
+            return
+        try:
             self._close_all()
             if self._file_lock is not None:
                 self._file_lock.remove()
+        finally:
+            self._write_lock.release()
 
     def abandon(self) -> None:
         """Leave all connections as they are for good: in the child of a fork, or when the file is another by now."""
