@@ -23,11 +23,27 @@ class Outcome(NamedTuple):
 SUCCESS = Outcome(COMPLETED, {})
 
 
+class Terminated(SystemExit):
+    """A signal ends the program, in order: exit status 128 + n, as a shell says it.
+
+    >>> outcome_of(Terminated(signal.SIGTERM)).facts
+    {'cancelled_by': 'SIGTERM'}
+    """
+
+    def __init__(self, number: int) -> None:
+        """By signal ``number``."""
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
+    def __str__(self) -> str:
+        return f"terminated by {self.name}"
+
+
 def outcome_of(error: BaseException | None) -> Outcome:
     """What an exception says about the operation that it leaves.
 
-    ``CancelledError``, ``GeneratorExit`` and ``KeyboardInterrupt`` cancel; ``SystemExit`` with status 0 or none
-    completes; all else fails. Never raises, whatever the exception's own methods do.
+    ``CancelledError``, ``GeneratorExit``, ``KeyboardInterrupt`` and :class:`Terminated` cancel; ``SystemExit`` with
+    status 0 or none completes; all else fails. Never raises, whatever the exception's own methods do.
 
     >>> outcome_of(ValueError("no such file")).facts
     {'error_type': 'ValueError', 'error': 'no such file'}
@@ -36,6 +52,8 @@ def outcome_of(error: BaseException | None) -> Outcome:
     """
     if error is None:
         return SUCCESS
+    if isinstance(error, Terminated):
+        return Outcome(CANCELLED, {"cancelled_by": error.name})
     if isinstance(error, SystemExit):
         code = error.code
         if code is None or code == 0:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -20,6 +18,7 @@ from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Hub, HubConfig, Overflow, Ticke
 from sonde.instrument import ContentCapture, DisabledOperations, Operations, PriceTable, default_prices
 from sonde.metrics import DEFAULT_REGISTRY, Family, Registry
 from sonde.persister import FlushReport, Persister
+from sonde.recorder import exits
 from sonde.recorder.health import Health
 from sonde.recorder.interval import DEFAULT_PROFILE_HZ, DEFAULT_PROFILE_INTERVAL_S, valid_interval_s
 from sonde.recorder.keeping import checked_durability, is_all_written, journal_for, store_durability
@@ -30,7 +29,7 @@ from sonde.recorder.metric_events import DEFAULT_METRICS_INTERVAL_S, MetricEvent
 from sonde.recorder.pricing import Pricing
 from sonde.recorder.recovery import recover_or_log
 from sonde.recorder.stats import RecorderStats
-from sonde.recorder.worker import close_in_workers
+from sonde.recorder.termination import termination
 from sonde.redaction import Redactor, SecretRedactor
 from sonde.store import Durability, EventStore, SQLiteStore
 from sonde.store import open as open_store
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from sonde.recorder.profile_events import ProfileEvents
 
 CLOSE_TIMEOUT_S = 30.0
-EXIT_TIMEOUT_S = 5.0
 _COUNTING_TIMEOUT_S = 2.0
 
 # Larger batches than a bare hub's: each wake-up of the hub's thread and the persister's takes the interpreter from the
@@ -91,6 +89,7 @@ class Recorder:
         profile: bool | None = None,
         profile_hz: float = DEFAULT_PROFILE_HZ,
         profile_interval_s: float | None = DEFAULT_PROFILE_INTERVAL_S,
+        sigterm: bool = False,
         hub_config: HubConfig = RECORDER_HUB,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -102,6 +101,8 @@ class Recorder:
         self.durability = checked_durability(durability, own_store=store is None)
         self.session_id = session_id or default_session_id(clock)
         self._is_disabled = is_disabled()
+        if sigterm and not self._is_disabled:
+            termination.check()
         self._report: FlushReport | None = None
         self._pid = os.getpid()
         self._metrics_servers: list[MetricsServer] = []
@@ -153,8 +154,10 @@ class Recorder:
         if not self._is_disabled:
             self._open_session(tags)
             self._start_ticking()
-            _OPEN.add(self)
-            _WORKERS.arrange()
+            exits.OPEN.add(self)
+            exits.workers.arrange()
+            if sigterm:
+                termination.join(self)
 
     def _offer(self, capture: ContentCapture, clock: Clock) -> None:
         if self._is_disabled:
@@ -312,10 +315,15 @@ class Recorder:
             self.hub.close()
             self.store.close()
             return FlushReport(0, 0, {}, None)
-        if self._report is not None:
-            return self._report
         deadline_s = time.monotonic() + timeout_s
-        self._ticker.stop(timeout_s)
+        self.end_session(deadline_s, error)
+        return self.end_writing(deadline_s)
+
+    def end_session(self, deadline_s: float, error: BaseException | None) -> None:
+        """The first half of :meth:`close`: take no more events. ``deadline_s`` is of the monotonic clock."""
+        if self._report is not None:
+            return
+        self._ticker.stop(max(0.0, deadline_s - time.monotonic()))
         self._metric_events.close(max(0.0, deadline_s - time.monotonic()))
         self._memory_events.close()
         if self._profile_events is not None:
@@ -325,11 +333,17 @@ class Recorder:
             self._own_session.__exit__(None if error is None else type(error), error, None)
             set_scope(here)
         self.hub.stop()
+
+    def end_writing(self, deadline_s: float) -> FlushReport:
+        """The second half: wait until all is written. By ``deadline_s`` and half a second it is, or never will be."""
+        if self._report is not None:
+            return self._report
         self.hub.wait(max(0.0, deadline_s - time.monotonic()))
         self._report = self._persister.stop(max(0.0, deadline_s - time.monotonic()))
         if self._journal is not None:
             self._journal.close(is_all_written=is_all_written(self._report))
-        _OPEN.discard(self)
+        exits.OPEN.discard(self)
+        termination.leave(self)
         return self._report
 
     def _close_store(self) -> None:
@@ -371,17 +385,3 @@ def _ignore_emit(type: str, data: Any = None, /, **more: Any) -> None:
 
 def _ignore_publish(event: Event) -> None:
     """Stands for ``publish`` where recording is disabled."""
-
-
-_OPEN: set[Recorder] = set()  # not weak: a recorder that nobody holds any more still has a session to end
-
-
-@atexit.register
-def _close_at_exit() -> None:
-    for recorder in list(_OPEN):
-        report = recorder.close(EXIT_TIMEOUT_S, error=getattr(sys, "last_value", None))
-        if not report:
-            LOGGER.warning("session %s was closed at exit: %s", recorder.session_id, report)
-
-
-_WORKERS = close_in_workers(_close_at_exit)

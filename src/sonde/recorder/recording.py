@@ -34,6 +34,7 @@ def record(
     profile: bool | None = None,
     profile_hz: float = DEFAULT_PROFILE_HZ,
     profile_interval_s: float | None = DEFAULT_PROFILE_INTERVAL_S,
+    sigterm: bool = False,
     hub_config: HubConfig = RECORDER_HUB,
 ) -> Recorder:
     """Begin to record this program: the one call that most programs need.
@@ -63,6 +64,9 @@ def record(
             ``sonde profile`` shows: at most 1 % of a CPU and 4 MiB an hour. ``None``: if ``SONDE_PROFILE`` is set.
         profile_hz: how often a second it looks at all threads; less often where that would take more than 1 % of a CPU.
         profile_interval_s: how often what it saw is recorded. It also is at the end; with ``None`` or 0 only then.
+        sigterm: ``True`` lets SIGTERM end the program as ``sys.exit(143)`` does, until the recorder is closed:
+            ``finally`` blocks run, what is queued is written, and the session ends as cancelled by SIGTERM. Forked
+            children inherit that. For the main thread, and for programs that do nothing about SIGTERM themselves.
         hub_config: bounds of live delivery.
 
     With ``SONDE_DISABLED=1`` in the environment nothing is opened, and all that the recorder offers does nothing.
@@ -91,5 +95,6 @@ def record(
         profile=profile,
         profile_hz=profile_hz,
         profile_interval_s=profile_interval_s,
+        sigterm=sigterm,
         hub_config=hub_config,
     )
