@@ -120,3 +120,4 @@ class EventType(StrEnum):
     METRICS = "sonde.metrics"
     MEMORY = "sonde.memory"
     PROFILE = "sonde.profile"
+    RETENTION = "sonde.retention"

@@ -10,6 +10,7 @@ from sonde.errors import SessionNotFoundError
 from sonde.query.pulse import Pulse
 from sonde.query.session import Session, SessionSummary, session_from_events
 from sonde.store.contract import EventStore, StreamInfo
+from sonde.store.retention import RETENTION_STREAM
 
 _FROM_THE_END = re.compile(r"-(\d{1,6})")
 _SHOWN = 5
@@ -74,6 +75,6 @@ def _quoted(names: list[str]) -> str:
 
 def _newest_first(store: EventStore) -> list[StreamInfo]:
     """By the time of the first event, then by when they were made; without streams that retention emptied."""
-    streams = [stream for stream in store.streams() if stream.first_version]
+    streams = [stream for stream in store.streams() if stream.first_version and stream.stream_id != RETENTION_STREAM]
     streams.reverse()
     return sorted(streams, key=lambda stream: -stream.first_time_ns)

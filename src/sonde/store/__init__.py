@@ -10,14 +10,19 @@ from sonde.store.contract import (
     StreamInfo,
 )
 from sonde.store.opener import open
+from sonde.store.retention import RETENTION_STREAM, PruneReport, Removal, Retention
 from sonde.store.sqlite import SQLiteStore
 
 __all__ = [
+    "RETENTION_STREAM",
     "AppendResult",
     "Durability",
     "EventStore",
     "Liveness",
+    "PruneReport",
     "Record",
+    "Removal",
+    "Retention",
     "SQLiteStore",
     "StoreHealth",
     "StreamInfo",

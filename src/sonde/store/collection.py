@@ -15,8 +15,6 @@ from sonde.store.expansion import read_block
 from sonde.store.piece import DIGEST_BYTES, digest_of_text
 from sonde.store.rows import fetch
 
-BLOCKS_PER_TRANSACTION = 64
-
 _RELEASE = """INSERT INTO uses (block, count) SELECT data >> 16, -count(*) FROM events
     WHERE stream = ? AND version < ? AND typeof(data) = 'integer' GROUP BY 1
     ON CONFLICT DO UPDATE SET count = count + excluded.count"""
@@ -34,9 +32,9 @@ def release(connection: apsw.Connection, stream: int, before_version: int) -> No
     connection.execute(_RELEASE, (stream, before_version))
 
 
-def collect_some(connection: apsw.Connection) -> bool:
-    """Remove blocks that nothing names, some at a time; says whether none are left. Inside the caller's transaction."""
-    blocks = [block for (block,) in fetch(connection, _UNUSED, (BLOCKS_PER_TRANSACTION,))]
+def collect_some(connection: apsw.Connection, *, most: int) -> bool:
+    """Remove blocks that nothing names, ``most`` at a time; whether none are left. Inside the caller's transaction."""
+    blocks = [block for (block,) in fetch(connection, _UNUSED, (most,))]
     if not blocks:
         return True
     connection.execute(_NOTE)

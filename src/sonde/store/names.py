@@ -45,6 +45,10 @@ class NameWriter:
         number = self.known.get(name)
         return self.intern(connection, name) if number is None else number
 
+    def forget(self) -> None:
+        """Retention has removed names: ask again for all numbers."""
+        self.known = {"": 0}
+
     def settle(self, *, committed: bool) -> None:
         """The transaction is over."""
         if self._fresh:

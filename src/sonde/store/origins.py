@@ -49,6 +49,10 @@ class OriginWriter:
             number = self._fresh[origin] = int(rows[0][0])
         return number
 
+    def forget(self) -> None:
+        """Retention has removed origins: ask again for all numbers."""
+        self.known = {}
+
     def settle(self, *, committed: bool) -> None:
         """The transaction is over."""
         if self._fresh:

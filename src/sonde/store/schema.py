@@ -73,12 +73,16 @@ TABLES: Final = (
     "CREATE TABLE uses (block INTEGER PRIMARY KEY, count INTEGER NOT NULL)",
     "CREATE INDEX unused ON uses (block) WHERE count <= 0",
     # One row: no position up to ``floor``, and no block's number up to ``block_floor``, is ever given again.
-    # ``collections`` rises when blocks go: who remembers places must forget them.
+    # ``collections`` rises when blocks go: who remembers places must forget them; ``forgotten`` when names and origins
+    # go: who remembers their numbers must. The rest says what retention removed in all.
     """CREATE TABLE retention (
         id INTEGER PRIMARY KEY CHECK (id = 0),
         floor INTEGER NOT NULL,
         block_floor INTEGER NOT NULL,
-        collections INTEGER NOT NULL
+        collections INTEGER NOT NULL,
+        forgotten INTEGER NOT NULL DEFAULT 0,
+        removed_events INTEGER NOT NULL DEFAULT 0,
+        removed_streams INTEGER NOT NULL DEFAULT 0
     )""",
     "INSERT INTO retention (id, floor, block_floor, collections) VALUES (0, 0, 0, 0)",
     # The original's table, for its users' queries; large data, which SQL alone cannot inflate, is shown as a reference,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
@@ -11,7 +12,7 @@ import apsw
 
 from sonde.errors import StoreClosedError, StoreError
 from sonde.events import Event, Position, RecordedEvent
-from sonde.store import collection, copying, identities, liveness, retention, schema, verification
+from sonde.store import copying, identities, liveness, removal, schema, verification
 from sonde.store.attachment import Attachment
 from sonde.store.connections import snapshot, transaction
 from sonde.store.contract import (
@@ -28,7 +29,9 @@ from sonde.store.following import follow
 from sonde.store.forking import forks
 from sonde.store.location import MEMORY, Mode
 from sonde.store.names import storable
+from sonde.store.pruning import KEPT_NOTES, Pruning, note_event
 from sonde.store.reading import Page, Reading
+from sonde.store.retention import RETENTION_STREAM, PruneReport, Retention
 from sonde.store.verification import Damage
 
 # Pages of this size read fastest: larger ones make the garbage collector look at more rows.
@@ -115,22 +118,67 @@ class SQLiteStore:
 
     def truncate(self, stream_id: str, before_version: int) -> int:
         """Remove the events of a stream below a version, in short transactions; says how many. Space is given back."""
-        attachment = self._attached(writing=True)
-        removed = 0
-        done = False
-        while not done:
-            with attachment.writing("truncate") as connection, transaction(connection):
-                count, done = retention.remove_some(connection, stream_id, before_version)
-            removed += count
-        done = False
-        while not done:  # always: an earlier call may have been killed before this
-            with attachment.writing("truncate") as connection, transaction(connection):
-                done = collection.collect_some(connection)
-        compact = removed == 0 or self.url == MEMORY
-        while not compact:
-            with attachment.writing("truncate") as connection:
-                compact = retention.give_back_some(connection)
-        return removed
+        return Pruning(self._attached).truncate(stream_id, before_version)
+
+    def prune(
+        self,
+        retention: Retention,
+        *,
+        sessions: Iterable[str] = (),
+        stop: threading.Event | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        is_thorough: bool = True,
+        is_noted: bool = True,
+    ) -> PruneReport:
+        """Remove what ``retention`` lets go, and ``sessions`` (names of streams), the oldest first; say what went.
+
+        In transactions of some milliseconds, with pauses, while others record; one process prunes at a time. ``stop``
+        ends it between two of them. Space is given back, names that nobody uses go: not all of either unless
+        ``is_thorough``. A ``sonde.retention`` event says what went, unless ``is_noted`` is false: then
+        :meth:`note_prune` is for the caller to call.
+
+        Raises:
+            StoreUnavailableError: locked past ``busy_timeout_s``, disk full; what went by then is gone.
+        """
+        pruning = Pruning(self._attached, stop=stop, progress=progress)
+        report = pruning.run(retention, sessions=tuple(sessions), now_ns=time.time_ns(), is_thorough=is_thorough)
+        if is_noted:
+            self.note_prune(report)
+        return report
+
+    def preview_prune(
+        self,
+        retention: Retention,
+        *,
+        sessions: Iterable[str] = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> PruneReport:
+        """What :meth:`prune` would do now. Changes nothing."""
+        pruning = Pruning(self._attached, progress=progress)
+        return pruning.preview(retention, sessions=tuple(sessions), now_ns=time.time_ns())
+
+    def note_prune(self, report: PruneReport) -> None:
+        """Put on record what was removed, in the stream ``sonde.retention``, which keeps its newest 1,000 events."""
+        if report.events:
+            head = self.append(RETENTION_STREAM, [note_event(report, now_ns=time.time_ns())]).last_version
+            if head > KEPT_NOTES and head % (KEPT_NOTES // 10) == 0:
+                self.truncate(RETENTION_STREAM, head - KEPT_NOTES + 1)
+
+    def forget_names(self, *, stop: threading.Event | None = None) -> bool:
+        """Remove names, writers and emptied streams that nothing refers to any more; whether it came to the end.
+
+        Looks at all events, without a lock. The newest emptied streams (1,000) and writers without events (10,000
+        ranges of numbers) stay: versions go on, and what they wrote is not taken in a second time.
+        """
+        return Pruning(self._attached, stop=stop).forget()
+
+    def removed(self) -> tuple[int, int]:
+        """How many events retention has removed since the file was made, and how many sessions as a whole."""
+        attachment = self._attached()
+        if attachment.is_original:
+            return 0, 0
+        with attachment.reading() as connection:
+            return removal.removed(connection)
 
     def _write(self, attachment: Attachment, records: Sequence[Record], expected_version: int | None) -> AppendResult:
         writer = attachment.writer

@@ -29,6 +29,7 @@ _INSERTS = {size: f"INSERT INTO events({_COLUMNS})VALUES{','.join([_ROW] * size)
 _LAST_POSITION = "SELECT max(ifnull((SELECT max(position) FROM events), 0), (SELECT floor FROM retention))"
 _STREAM = """SELECT id, max(first_version - 1, ifnull((SELECT max(version) FROM events WHERE stream = id), 0))
     FROM streams WHERE name = ?"""
+_FORGOTTEN = "SELECT forgotten FROM retention"
 _NEW_STREAM = "INSERT INTO streams (name) VALUES (?) RETURNING id"
 
 _INT64_MAX = 2**63 - 1
@@ -128,6 +129,7 @@ class Writing:
         self.names = NameWriter()
         self._origins = OriginWriter(self.names)
         self._contents = ContentWriter()
+        self._forgotten = -1
 
     def settle(self, *, committed: bool) -> None:
         """The transaction is over: remember the numbers that it gave, or forget them."""
@@ -140,6 +142,7 @@ class Writing:
     ) -> AppendResult:
         """Write in order; skip what is known. ``expected_version`` is for batches of one stream."""
         records = self._checked(records)
+        self._forget(connection)
         heads: dict[str, _Head] = {}
         if expected_version is not None and records:
             self._expect(connection, records[0].stream_id, expected_version)
@@ -201,6 +204,14 @@ class Writing:
         if position == first_position or head is None:
             return AppendResult(0, 0, Position.START, self.durability, duplicates)
         return AppendResult(head.first_given, head.version, Position(position), self.durability, duplicates)
+
+    def _forget(self, connection: apsw.Connection) -> None:
+        """Let go of the numbers of names where retention, in any process, has removed some."""
+        ((forgotten,),) = fetch(connection, _FORGOTTEN)
+        if forgotten != self._forgotten:
+            self.names.forget()
+            self._origins.forget()
+            self._forgotten = forgotten
 
     def _checked(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records as they are if all can be stored, which is nearly always; else with the odd ones replaced.

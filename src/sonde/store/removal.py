@@ -1,0 +1,124 @@
+"""Removal: a stream's beginning, its contents and its space go, in transactions short enough for writers to slip in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import apsw
+
+from sonde.store import collection
+from sonde.store.rows import fetch
+
+_STREAM = """SELECT id, first_version,
+        max(first_version - 1, ifnull((SELECT max(version) FROM events WHERE stream = id), 0))
+    FROM streams WHERE name = ?"""
+# Positions are given behind the last one that is there; deleting that one must not give it again.
+_NOTE = """UPDATE retention SET floor = max(floor, ifnull((SELECT max(position) FROM events), 0)),
+    removed_events = removed_events + ?, removed_streams = removed_streams + ?"""
+
+_ROW_BYTES = 75  # a row without its data, and its place in the index
+_INLINE = """SELECT count(*), sum(CASE typeof(data) WHEN 'text' THEN length(data) END) FROM events WHERE stream = ?"""
+_SHARED = """SELECT sum(length(b.bytes) * min(1.0, named.number * 1.0 / max(1, u.count)))
+    FROM (SELECT data >> 16 AS block, count(*) AS number FROM events
+        WHERE stream = ? AND typeof(data) = 'integer' GROUP BY 1) AS named
+    JOIN blocks AS b ON b.id = named.block JOIN uses AS u ON u.block = named.block"""
+
+
+class Pace:
+    """How much one transaction removes, so that a writer waits for some milliseconds at most. For one thread.
+
+    Between two transactions comes a pause as long as the last one took: who waits for the lock asks again every
+    millisecond, and would rarely find it free. The agent's own threads gain by it too.
+    """
+
+    LONGEST_S = 0.006
+    SHORTEST_S = 0.003
+
+    def __init__(self, amount: int, *, least: int, most: int, wait: Callable[[float], object]) -> None:
+        """``wait`` sleeps for so many seconds, or for less where it is told to stop."""
+        self.amount = amount
+        self._least = least
+        self._most = most
+        self._wait = wait
+        self._took_s = 0.0
+
+    @contextmanager
+    def step(self) -> Iterator[int]:
+        """Give the amount for a transaction, and learn from the time that it takes."""
+        began_s = time.perf_counter()
+        yield self.amount
+        self._took_s = time.perf_counter() - began_s
+        if self._took_s > self.LONGEST_S:
+            self.amount = max(self._least, self.amount // 2)
+        elif self._took_s < self.SHORTEST_S:
+            self.amount = min(self._most, self.amount * 3 // 2)
+
+    def pause(self) -> None:
+        """Let others in."""
+        self._wait(self._took_s)
+
+
+def remove_some(
+    connection: apsw.Connection, stream_id: str, before_version: int, *, rows: int
+) -> tuple[int, int, bool]:
+    """Remove the first events of a stream: its first version before and after, and whether it is empty now.
+
+    At most ``rows`` of them. Inside the caller's transaction. The stream's first version moves along, so that what is
+    gone is on record, and the head stays where it is: versions are never given again.
+    """
+    found = fetch(connection, _STREAM, (stream_id,))
+    if not found:
+        return before_version, before_version, True
+    number, first, head = found[0]
+    goal = min(before_version, head + 1)
+    if goal <= first:
+        return first, first, first > head
+    end = min(goal, first + rows)
+    connection.execute(_NOTE, (end - first, end > head))
+    collection.release(connection, number, end)
+    connection.execute("DELETE FROM events WHERE stream = ? AND version < ?", (number, end))
+    connection.execute("UPDATE streams SET first_version = ? WHERE id = ?", (end, number))
+    return first, end, end > head
+
+
+def removed(connection: apsw.Connection) -> tuple[int, int]:
+    """How many events retention has removed since the file was made, and how many sessions as a whole."""
+    return tuple(fetch(connection, "SELECT removed_events, removed_streams FROM retention")[0])  # type: ignore[return-value]  # two columns
+
+
+def estimated_bytes(connection: apsw.Connection, stream_id: str) -> int:
+    """What a stream's events take in the file, about. Contents that others share count by share."""
+    number = fetch(connection, "SELECT id FROM streams WHERE name = ?", (stream_id,))[0][0]
+    ((rows, inline),) = fetch(connection, _INLINE, (number,))
+    ((shared,),) = fetch(connection, _SHARED, (number,))
+    return int(rows * _ROW_BYTES + (inline or 0) + (shared or 0))
+
+
+def used_bytes(connection: apsw.Connection) -> tuple[int, int]:
+    """What the content takes in the file, and what is free in it."""
+    ((pages,),) = fetch(connection, "PRAGMA page_count")
+    ((free,),) = fetch(connection, "PRAGMA freelist_count")
+    ((page_bytes,),) = fetch(connection, "PRAGMA page_size")
+    return (pages - free) * page_bytes, free * page_bytes
+
+
+def give_back_some(connection: apsw.Connection, *, pages: int) -> bool:
+    """Give free pages back to the file system; says whether there are none left.
+
+    Each step of the pragma frees one page, and leaving off its cursor leaves off the rest: hence the loop to the end.
+    """
+    for _ in connection.execute(f"PRAGMA incremental_vacuum({pages})"):
+        pass
+    ((free,),) = fetch(connection, "PRAGMA freelist_count")
+    return bool(free == 0)
+
+
+def truncate_log(connection: apsw.Connection) -> None:
+    """Put the write-ahead log into the file and cut it, if nobody reads just now: only then does the file shrink."""
+    connection.set_busy_timeout(100)
+    try:
+        fetch(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+    except apsw.BusyError:  # a reader: the next checkpoint does it
+        return
