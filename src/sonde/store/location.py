@@ -131,7 +131,7 @@ def _check_file(url: str, mode: Mode) -> None:
 
 def _create_file(url: str) -> None:
     try:
-        make_folder(os.path.dirname(url))
+        make_folder(os.path.dirname(url), synced=True)
         # Made here and not by SQLite, which would make it 0644; its -wal and -shm take the mode of the file.
         handle = os.open(url, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -155,15 +155,35 @@ def _create_file(url: str) -> None:
         os.close(handle)
 
 
-def make_folder(folder: str) -> None:
-    """Make a folder and all missing above it, each of mode 0700."""
+def make_folder(folder: str, *, synced: bool = False) -> None:
+    """Make a folder and all missing above it, each of mode 0700.
+
+    ``synced``: a power cut does not take it along any more. SQLite syncs the folder that its files are in, and nobody
+    syncs the one above, in which that has its name.
+    """
     if not os.path.isdir(folder):
-        make_folder(os.path.dirname(folder))
+        parent = os.path.dirname(folder)
+        make_folder(parent, synced=synced)
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
             if not os.path.isdir(folder):
                 raise
+        if synced:
+            _sync_folder(parent)
+
+
+def _sync_folder(folder: str) -> None:
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # one that we may not read, or Windows
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # a file system that cannot do this to folders
+        pass
+    finally:
+        os.close(handle)
 
 
 def _is_pending(url: str) -> bool:
@@ -183,7 +203,8 @@ def _sniffed(url: str) -> tuple[FileKind, int]:
 
     A look without locks may fall into another process's checkpoint. So it is believed at once only where it found our
     mark; anything else must be found twice, in a file that stood still. Where somebody has the file open, a look with
-    locks decides; without anybody, that one would leave a file behind.
+    locks decides; without anybody, that one would leave a file behind. It decides, too, where a power cut may have torn
+    the file in the middle of a checkpoint: what is whole then is the file with its log.
     """
     before: object = None
     finding: tuple[FileKind, int] | apsw.Error | None = None
@@ -195,11 +216,13 @@ def _sniffed(url: str) -> tuple[FileKind, int]:
         if isinstance(found, tuple) and found[0] in (FileKind.SONDE, FileKind.NEWER, FileKind.OLDER):
             return found
         pending = _is_pending(url)
-        if pending and (os.path.exists(f"{url}-shm") or (isinstance(found, tuple) and found[0] is FileKind.EMPTY)):
+        is_unclear = isinstance(found, apsw.Error) or found[0] is FileKind.EMPTY
+        if pending and (is_unclear or os.path.exists(f"{url}-shm")):
             try:
                 return _kind_of(f"file:{quote(url)}?mode=ro", _READ)
             except (apsw.CantOpenError, apsw.ReadOnlyError):  # closed just now, or a folder without permission to write
-                pass
+                if isinstance(found, apsw.Error) and _size(f"{url}-journal") and os.access(url, os.W_OK):
+                    return _kind_of(url, _WRITE)  # power went while the file was made: who may write rolls that back
         if isinstance(found, tuple) and found[0] is FileKind.EMPTY and not pending:
             return found  # who creates the tables looks again, with locks
         after = (_stamp(url), _stamp(f"{url}-wal"))
