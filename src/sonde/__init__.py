@@ -115,7 +115,9 @@ if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` mak
     from sonde.store import AppendResult as AppendResult
     from sonde.store import Durability as Durability
     from sonde.store import EventStore as EventStore
+    from sonde.store import PruneReport as PruneReport
     from sonde.store import Record as Record
+    from sonde.store import Retention as Retention
     from sonde.store import SQLiteStore as SQLiteStore
 
 # Public name → the module that has it. Each is imported when it is first used.
@@ -171,6 +173,7 @@ _HOMES = {
     "ProfileError": "errors",
     "ProfileRecorder": "profiling",
     "ProfileReport": "profiling",
+    "PruneReport": "store",
     "PublishedEvent": "events",
     "Record": "store",
     "RecordedEvent": "events",
@@ -178,6 +181,7 @@ _HOMES = {
     "RecorderStats": "recorder",
     "Redactor": "redaction",
     "Registry": "metrics",
+    "Retention": "store",
     "SQLiteStore": "store",
     "STORAGE_ERRORS_TOTAL": "metrics",
     "STORAGE_OPERATIONS_TOTAL": "metrics",

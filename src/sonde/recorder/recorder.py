@@ -27,11 +27,12 @@ from sonde.recorder.memory_events import DEFAULT_MEMORY_INTERVAL_S, MemoryEvents
 from sonde.recorder.meter import Meter
 from sonde.recorder.metric_events import DEFAULT_METRICS_INTERVAL_S, MetricEvents
 from sonde.recorder.pricing import Pricing
+from sonde.recorder.retention import RetentionKeeper
 from sonde.recorder.recovery import recover_or_log
 from sonde.recorder.stats import RecorderStats
 from sonde.recorder.termination import termination
 from sonde.redaction import Redactor, SecretRedactor
-from sonde.store import Durability, EventStore, SQLiteStore
+from sonde.store import Durability, EventStore, Retention, SQLiteStore
 from sonde.store import open as open_store
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Recorder:
         profile: bool | None = None,
         profile_hz: float = DEFAULT_PROFILE_HZ,
         profile_interval_s: float | None = DEFAULT_PROFILE_INTERVAL_S,
+        retention: Retention | None = None,
         sigterm: bool = False,
         hub_config: HubConfig = RECORDER_HUB,
         clock: Clock = SYSTEM_CLOCK,
@@ -123,7 +125,9 @@ class Recorder:
             self.store = store
         try:
             self._journal = None
+            self._retention = None
             if not self._is_disabled:
+                self._retention = None if retention is None else RetentionKeeper(self.store, retention)
                 self._journal = journal_for(
                     self.store, session_id=self.session_id, durability=self.durability, max_bytes=max_pending_bytes
                 )
@@ -185,6 +189,8 @@ class Recorder:
             self._memory_events.start(self._ticker, self._memory_interval_s)
         if self._profile_events is not None:
             self._profile_events.start(self._ticker, self.hub.publish)
+        if self._retention is not None:
+            self._retention.start()
 
     def _profiling(self, *, profile: bool | None, hz: float, interval_s: float | None) -> ProfileEvents | None:
         if self._is_disabled or not (is_profiled() if profile is None else profile):
@@ -239,7 +245,7 @@ class Recorder:
         total: Counter[str] = Counter()
         logs = (self.hub.failures, self._persister.failures)
         periodic = (self._ticker.failures, self._metric_events.failures, self._memory_events.failures)
-        parts = (self._journal, self._profile_events)
+        parts = (self._journal, self._profile_events, self._retention)
         optional = (part.failures for part in parts if part is not None)
         for log in (*logs, *optional, *periodic, *(server.failures for server in self._metrics_servers)):
             total.update(log.counts)
@@ -323,6 +329,8 @@ class Recorder:
         """The first half of :meth:`close`: take no more events. ``deadline_s`` is of the monotonic clock."""
         if self._report is not None:
             return
+        if self._retention is not None:
+            self._retention.stop()
         self._ticker.stop(max(0.0, deadline_s - time.monotonic()))
         self._metric_events.close(max(0.0, deadline_s - time.monotonic()))
         self._memory_events.close()
@@ -342,6 +350,8 @@ class Recorder:
         self._report = self._persister.stop(max(0.0, deadline_s - time.monotonic()))
         if self._journal is not None:
             self._journal.close(is_all_written=is_all_written(self._report))
+        if self._retention is not None and not self._owns_store:
+            self._retention.finish()
         exits.OPEN.discard(self)
         termination.leave(self)
         return self._report
@@ -351,6 +361,8 @@ class Recorder:
 
         Not on a thread for the purpose: at interpreter exit there is none to be had from Python 3.12 on.
         """
+        if self._retention is not None:
+            self._retention.finish()
         try:
             self.store.close()
         except (StoreError, OSError) as problem:  # what is not in the store is in the report

@@ -12,7 +12,7 @@ from sonde.recorder.memory_events import DEFAULT_MEMORY_INTERVAL_S
 from sonde.recorder.metric_events import DEFAULT_METRICS_INTERVAL_S
 from sonde.recorder.recorder import RECORDER_HUB, Recorder
 from sonde.redaction import NoRedactor, Redactor
-from sonde.store import Durability, EventStore
+from sonde.store import Durability, EventStore, Retention
 
 
 def record(
@@ -34,6 +34,7 @@ def record(
     profile: bool | None = None,
     profile_hz: float = DEFAULT_PROFILE_HZ,
     profile_interval_s: float | None = DEFAULT_PROFILE_INTERVAL_S,
+    retention: Retention | None = None,
     sigterm: bool = False,
     hub_config: HubConfig = RECORDER_HUB,
 ) -> Recorder:
@@ -64,6 +65,9 @@ def record(
             ``sonde profile`` shows: at most 1 % of a CPU and 4 MiB an hour. ``None``: if ``SONDE_PROFILE`` is set.
         profile_hz: how often a second it looks at all threads; less often where that would take more than 1 % of a CPU.
         profile_interval_s: how often what it saw is recorded. It also is at the end; with ``None`` or 0 only then.
+        retention: how long the store keeps events: by age, by bytes, by number of sessions. What is past it is removed
+            in the background, of all sessions in the store. ``None``: everything stays. See
+            :class:`~sonde.store.Retention`.
         sigterm: ``True`` lets SIGTERM end the program as ``sys.exit(143)`` does, until the recorder is closed:
             ``finally`` blocks run, what is queued is written, and the session ends as cancelled by SIGTERM. Forked
             children inherit that. For the main thread, and for programs that do nothing about SIGTERM themselves.
@@ -95,6 +99,7 @@ def record(
         profile=profile,
         profile_hz=profile_hz,
         profile_interval_s=profile_interval_s,
+        retention=retention,
         sigterm=sigterm,
         hub_config=hub_config,
     )
