@@ -51,7 +51,6 @@ class Attachment:
         self.writer_id = secrets.token_hex(8)
         self._seq = 0
         self._seq_lock = threading.Lock()
-        self._inode = self._inode_now()
         self._reading_failures = Translation("read", location.url)
         self._failures = {operation: Translation(operation, location.url) for operation in OPERATIONS}
 
@@ -67,8 +66,8 @@ class Attachment:
         return first
 
     def is_current(self) -> bool:
-        """Whether the path still names the file that is open: SQLite would go on writing to one that was removed."""
-        return self._inode == self._inode_now()
+        """Whether the path still names the file that is open: SQLite would go on with one that was removed."""
+        return self.connections.file.change() is None
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
@@ -98,16 +97,16 @@ class Attachment:
         if self.lock_files is not None:
             self.lock_files.forget()
 
+    def retire(self) -> list[str]:
+        """The file is another by now: let go of the locks beside the old one. The writers that held them."""
+        self.bell.ring()
+        if self.lock_files is None:
+            return []
+        writer_ids = self.lock_files.held
+        self.lock_files.forget()
+        return writer_ids
+
     def _why_read_only(self) -> str:
         if self.is_original:
             return "a file of the Go original is opened for reading only; sonde import copies it"
         return "it was opened for reading only; open it with mode='rw'"
-
-    def _inode_now(self) -> tuple[int, int]:
-        if not self.location.writable or self.location.url == MEMORY:
-            return 0, 0
-        try:
-            found = os.stat(self.location.url)
-        except OSError:
-            return -1, -1
-        return found.st_dev, found.st_ino

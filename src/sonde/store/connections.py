@@ -20,6 +20,7 @@ import apsw
 from sonde.errors import StoreClosedError, StoreUnavailableError
 from sonde.store import schema
 from sonde.store.location import MEMORY, Location
+from sonde.store.open_file import STAMP_BYTES, Change, FileChangedError, OpenFile
 
 try:
     import fcntl
@@ -29,7 +30,15 @@ else:
     _HAS_FLOCK = True
 
 _POLL_S = 0.001
+_STEP_S = 0.05
 _MAX_IDLE = 4
+_SAID = {
+    None: "it has changed",
+    Change.DELETED: "it was deleted or moved away",
+    Change.REPLACED: "another file is in its place",
+    Change.OVERWRITTEN: "something was written over it",
+    Change.LOG_DELETED: "its write-ahead log was deleted",
+}
 
 
 def abandon(connection: apsw.Connection) -> None:
@@ -102,6 +111,21 @@ class FileLock:
             except OSError:  # a file system without flock
                 return
 
+    def noted(self) -> bytes:
+        """What the last holder left for the next one. Only for who holds it."""
+        try:
+            return os.pread(self._fd, STAMP_BYTES, 0) if self._fd >= 0 else b""
+        except OSError:
+            return b""
+
+    def note(self, stamp: bytes) -> None:
+        """Leave it for the next one."""
+        if self._fd >= 0 and stamp:
+            try:
+                os.pwrite(self._fd, stamp, 0)
+            except OSError:  # no room: then nobody is told, and what the next one finds it takes for damage that isn't
+                os.ftruncate(self._fd, 0)
+
     def remove(self) -> None:
         """Remove the file unless somebody holds the lock, and close it."""
         if self._fd >= 0:
@@ -127,6 +151,7 @@ class Connections:
         self.pid = os.getpid()
         self.closed = False
         self._abandoned = False
+        self._retired = False
         self._location = location
         self._in_memory = location.url == MEMORY
         self._busy_timeout_s = busy_timeout_s
@@ -139,6 +164,9 @@ class Connections:
         self._all: set[apsw.Connection] = set()
         self._writer: apsw.Connection | None = None  # under the write lock
         self._holds_write_lock = False
+        # A copy that is ours alone, or a look without locks at a file that nobody writes, has no log and no neighbours.
+        self.file = OpenFile(location.url, is_watched=not self._in_memory and location.private_folder is None)
+        self._knows_stamp = False
         locks = location.writable and not self._in_memory and _HAS_FLOCK
         self._file_lock = FileLock(f"{location.url}-lock") if locks else None
         if self._in_memory:
@@ -152,6 +180,7 @@ class Connections:
         except BaseException:
             connection.close()
             raise
+        self.file.opened()
         with self._gate:
             self._all.add(connection)
         return connection
@@ -163,16 +192,27 @@ class Connections:
         if not self._write_lock.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
             raise self._busy()
         try:
-            connection = self._writing_connection()
+            self._check_open()
             if self._file_lock is None:
-                yield connection
+                yield self._writing_connection()
                 return
             if not self._file_lock.acquire(deadline_s):
                 raise self._busy()
             try:
+                # Before each transaction: SQLite would write to a file that nobody can open any more.
+                noted = self._file_lock.noted()
+                if self.file.change(noted if self._knows_stamp else b"") is not None:
+                    raise self._changed()
+                connection = self._writing_connection()
+                self._knows_stamp = True
                 # Another program may hold SQLite's own lock: what is left of the time is for that.
                 connection.set_busy_timeout(max(1, int((deadline_s - time.monotonic()) * 1000)))
-                yield connection
+                try:
+                    yield connection
+                finally:
+                    self.file.opened()  # where the log came into being just now
+                    if (stamp := self.file.stamp()) != noted:
+                        self._file_lock.note(stamp)
             finally:
                 self._file_lock.release()
         finally:
@@ -210,7 +250,7 @@ class Connections:
             self._discard(connection)
         with self._gate:
             self._borrowed -= 1
-            if self._paused:
+            if self._paused or self._retired:
                 self._gate.notify_all()
 
     def pause(self, deadline_s: float) -> None:
@@ -251,8 +291,57 @@ class Connections:
         finally:
             self._write_lock.release()
 
+    @property
+    def has_file_lock(self) -> bool:
+        """Whether writers of several processes keep apart by a file."""
+        return self._file_lock is not None
+
+    @property
+    def writable(self) -> bool:
+        """Whether this is more than reading."""
+        return self._location.writable
+
+    def save_log(self, deadline_s: float) -> None:
+        """Bring what is in a log that was removed, and is open here still, into the file. Under the file lock.
+
+        Raises:
+            StoreUnavailableError: not all of it could be brought there by now; try again.
+        """
+        with self._write_lock:
+            connection = self._writer
+            if connection is None:
+                return
+            connection.set_busy_timeout(max(1, int((deadline_s - time.monotonic()) * 1000)))
+            frames, saved = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
+        if frames != saved:
+            raise StoreUnavailableError(
+                f"cannot save the log of event store '{self._location.url}', which was removed: {frames - saved} pages "
+                "are still read; try again"
+            )
+
+    def retire(self, change: Change, deadline_s: float) -> bool:
+        """Close all for good, without touching what is at the path; whether no thread is inside any more."""
+        self.file.leave(change)
+        if not self._write_lock.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
+            return False
+        try:
+            self.closed = self._retired = True
+            with self._gate:
+                while self._borrowed:
+                    left_s = deadline_s - time.monotonic()
+                    if left_s <= 0:
+                        break
+                    self._gate.wait(min(left_s, _STEP_S))
+                quiet = not self._borrowed
+            self._close_all()
+            if self._file_lock is not None:
+                self._file_lock.forget()
+        finally:
+            self._write_lock.release()
+        return quiet
+
     def abandon(self) -> None:
-        """Leave all connections as they are for good: in the child of a fork, or when the file is another by now."""
+        """Leave all connections as they are for good: in the child of a fork."""
         self.closed = self._abandoned = True
         for connection in list(self._all):
             abandon(connection)
@@ -271,18 +360,32 @@ class Connections:
         if self._writer is not None:
             connections.append(self._writer)
             self._writer = None
+        self._knows_stamp = False
         for connection in connections:
             self._discard(connection)
 
     def _discard(self, connection: apsw.Connection) -> None:
+        if not self._abandoned:
+            if self._retired or self.file.change() is not None:
+                # The last one to close removes the log at the path, which is another file's.
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close()
         with self._gate:
             self._all.discard(connection)
-        if not self._abandoned:
-            connection.close()
+            if not self._all and not self._retired:
+                self.file.closed()
 
     def _check_open(self) -> None:
+        if self._retired:
+            raise self._changed()
         if self.closed:
             raise StoreClosedError(f"cannot use event store '{self._location.url}': it was closed; open it again")
+
+    def _changed(self) -> FileChangedError:
+        return FileChangedError(
+            f"cannot use the file that was event store '{self._location.url}': {_SAID[self.file.found]}; try again, "
+            "and the file that is there now is used"
+        )
 
     def _busy(self) -> StoreUnavailableError:
         return StoreUnavailableError(

@@ -62,7 +62,7 @@ def follow(
             events, reached = look(position)
         except StoreClosedError:
             return
-        if reached > position:
+        if reached != position:  # forward; or to the beginning of another file
             position = reached
             if events:
                 yield from events

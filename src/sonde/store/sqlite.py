@@ -10,7 +10,13 @@ from typing import Self
 
 import apsw
 
-from sonde.errors import StoreClosedError, StoreError
+from sonde.errors import (
+    StoreClosedError,
+    StoreError,
+    StoreFormatError,
+    StoreNotFoundError,
+    StoreUnavailableError,
+)
 from sonde.events import Event, Position, RecordedEvent
 from sonde.store import copying, identities, liveness, removal, schema, verification
 from sonde.store.attachment import Attachment
@@ -24,11 +30,13 @@ from sonde.store.contract import (
     StreamInfo,
     known_durability,
 )
+from sonde.store.departure import leave
 from sonde.store.failures import Translation
 from sonde.store.following import follow
 from sonde.store.forking import forks
 from sonde.store.location import MEMORY, Mode
 from sonde.store.names import storable
+from sonde.store.open_file import FileChangedError, FileState
 from sonde.store.pruning import KEPT_NOTES, Pruning, note_event
 from sonde.store.reading import Page, Reading
 from sonde.store.retention import RETENTION_STREAM, PruneReport, Retention
@@ -80,6 +88,8 @@ class SQLiteStore:
         self._closed = False
         self._renewing = threading.Lock()
         self._attachment = self._attach()
+        self._file = FileState(1, None)
+        self._homeless: list[str] = []  # writers that are not registered in the file that is there now
         forks.stores.add(self)
 
     @property
@@ -100,7 +110,7 @@ class SQLiteStore:
         Raises:
             StoreUnavailableError: locked past ``busy_timeout_s``, disk full, I/O error; nothing was written, try again.
         """
-        return self._write(self._attached(writing=True), records, None)
+        return self._write(lambda _: records, None)
 
     def append(self, stream_id: str, events: Iterable[Event], *, expected_version: int | None = None) -> AppendResult:
         """Write events to one stream, atomically, under the handle's own writer.
@@ -111,10 +121,12 @@ class SQLiteStore:
             WrongExpectedVersionError: the stream is at another version; nothing was written.
         """
         given = list(events)
-        attachment = self._attached(writing=True)
-        first = attachment.numbered(len(given))
-        records = [Record(stream_id, attachment.writer_id, seq, event) for seq, event in enumerate(given, first)]
-        return self._write(attachment, records, expected_version)
+
+        def numbered(attachment: Attachment) -> list[Record]:
+            first = attachment.numbered(len(given))
+            return [Record(stream_id, attachment.writer_id, seq, event) for seq, event in enumerate(given, first)]
+
+        return self._write(numbered, expected_version)
 
     def truncate(self, stream_id: str, before_version: int) -> int:
         """Remove the events of a stream below a version, in short transactions; says how many. Space is given back."""
@@ -180,7 +192,18 @@ class SQLiteStore:
         with attachment.reading() as connection:
             return removal.removed(connection)
 
-    def _write(self, attachment: Attachment, records: Sequence[Record], expected_version: int | None) -> AppendResult:
+    def _write(
+        self, records_for: Callable[[Attachment], Sequence[Record]], expected_version: int | None
+    ) -> AppendResult:
+        while True:
+            attachment = self._attached()
+            try:
+                return self._append(attachment, records_for(attachment), expected_version)
+            except FileChangedError:  # nothing was written; the next attempt goes to what is there now, or says why not
+                if attachment.is_current():
+                    raise
+
+    def _append(self, attachment: Attachment, records: Sequence[Record], expected_version: int | None) -> AppendResult:
         writer = attachment.writer
         if not records:
             return AppendResult(0, 0, Position.START, writer.durability, 0)
@@ -240,6 +263,8 @@ class SQLiteStore:
 
         ``None``: from now on; ``Position.START``: everything, then live. Each exactly once: at once from this handle,
         some 50 ms later from other processes. Ends when the store closes, or once nothing has come for ``timeout_s``.
+        If the file is deleted or replaced, it waits for the one that takes its place and goes on with that one's first
+        event; what was copied there comes again, with the identity that it had.
         """
         wanted = _listed(types)
         attachment = self._attached()
@@ -247,9 +272,17 @@ class SQLiteStore:
         if after is None:
             with attachment.reading() as connection:
                 start = attachment.reader.last_position(connection)
+        number = self._file.number
 
         def look(position: int) -> tuple[list[RecordedEvent], int]:
-            attachment = self._attached()
+            nonlocal number
+            try:
+                attachment = self._attached()
+            except (FileChangedError, StoreNotFoundError):  # deleted, and not made again yet
+                return [], position
+            if self._file.number != number:
+                number = self._file.number
+                return [], 0
             with attachment.reading() as connection, snapshot(connection):
                 last = attachment.reader.last_position(connection)
                 if last <= position:
@@ -281,13 +314,23 @@ class SQLiteStore:
         left = limit
         rows = _FIRST_PAGE_ROWS
         going: int | None = start
+        number = 0
         while going is not None and (left is None or left > 0):
             try:
                 attachment = self._attached()
+                if self._file.number != number and number:  # what follows there doesn't follow on what was read
+                    raise StoreUnavailableError(
+                        f"cannot read on in event store '{self.url}': its file was replaced meanwhile; read again"
+                    )
+                number = self._file.number
                 with attachment.reading() as connection, snapshot(connection):
                     events, going = page(attachment, connection, going, rows if left is None else min(rows, left))
             except StoreClosedError:
                 return
+            except FileChangedError:  # just now
+                if rows == _FIRST_PAGE_ROWS:
+                    number = 0
+                continue
             if left is not None:
                 del events[left:]
                 left -= len(events)
@@ -298,7 +341,7 @@ class SQLiteStore:
 
     def register_writer(self, writer_id: str) -> None:
         """Declare that this process records as ``writer_id``, until ``release_writer`` or its death. Idempotent."""
-        self._register(self._attached(writing=True), writer_id)
+        self._register(self._attached(), writer_id)
 
     def _register(self, attachment: Attachment, writer_id: str) -> None:
         names = attachment.writer.names
@@ -315,7 +358,7 @@ class SQLiteStore:
 
     def release_writer(self, writer_id: str) -> None:
         """Declare that the writer has ended in good order. Idempotent."""
-        attachment = self._attached(writing=True)
+        attachment = self._attached()
         with attachment.writing("release a writer in") as connection:
             with transaction(connection):
                 liveness.release(connection, writer_id)
@@ -416,24 +459,48 @@ class SQLiteStore:
         with forks.opening:
             return Attachment(self._path, self._mode, busy_timeout_s=self._busy_timeout_s, durability=self._durability)
 
-    def _attached(self, *, writing: bool = False) -> Attachment:
+    def _attached(self) -> Attachment:
         """What this process has open: anew in the child of a fork, and where the path names another file by now."""
         self._check_open()
         attachment = self._attachment
-        if attachment.pid == os.getpid() and (not writing or attachment.is_current()):
+        if attachment.pid == os.getpid() and attachment.is_current() and not self._homeless:
             return attachment
         with self._renewing:
-            if self._attachment is not attachment:  # another thread was faster
-                return self._attachment
-            fresh = self._attach()
-            writer_ids = []
-            if attachment.pid == fresh.pid and attachment.lock_files is not None:
-                writer_ids = attachment.lock_files.held
-            attachment.abandon()
-            self._attachment = fresh
-            for writer_id in writer_ids:
-                self._register(fresh, writer_id)
-            return fresh
+            if self._attachment is attachment:
+                if attachment.pid != os.getpid():
+                    fresh = self._attach()
+                    attachment.abandon()
+                    self._attachment = fresh
+                elif not attachment.is_current():
+                    self._step_over(attachment)
+            while self._homeless and self._attachment.location.writable:
+                self._register(self._attachment, self._homeless[-1])
+                self._homeless.pop()
+            return self._attachment
+
+    def _step_over(self, gone: Attachment) -> None:
+        """From a file that was deleted, replaced or written over to what is at the path now. Under ``_renewing``."""
+        others = [store._attachment.connections for store in list(forks.stores) if isinstance(store, SQLiteStore)]
+        leave(gone.connections, others, timeout_s=self._busy_timeout_s)
+        self._homeless += gone.retire()
+        fresh = self._attach()
+        if gone.location.writable and not fresh.location.writable:
+            fresh.close()
+            raise StoreFormatError(
+                f"cannot append to event store '{self.url}': what is there now is a file of the Go original, which is "
+                "only read; move it away"
+            )
+        self._attachment = fresh
+        self._file = FileState(self._file.number + 1, gone.connections.file.found)
+
+    def file_state(self) -> FileState:
+        """Which file the handle uses: looks at the path, and steps over to the file that is there by now.
+
+        Raises:
+            StoreError: what is there cannot be used, or nothing may be made there.
+        """
+        self._attached()
+        return self._file
 
     def before_fork(self, deadline_s: float) -> None:
         """See :mod:`sonde.store.forking`."""

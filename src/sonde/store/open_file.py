@@ -1,0 +1,187 @@
+"""OpenFile: whether a path still names the file that is open, and the log beside it the log that is open.
+
+SQLite goes on writing to a file that was removed or replaced, and nobody will ever read that. So each use looks first:
+one ``stat`` of the file and one of its log. What neither tells is that somebody has written over the file in place
+(``cp backup.db runs.db``). In WAL mode it changes by checkpoints alone, and those of sonde happen under the file lock:
+who holds it notes size and time there at the end, and what the next one finds otherwise was changed by somebody else.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from itertools import count
+from struct import Struct
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from sonde.errors import StoreUnavailableError
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+_STAMP = Struct("<QQQq")
+_next_moment = count(1).__next__
+
+
+class Change(StrEnum):
+    """What has happened to the file that is open. The values are reasons of ``sonde.gap``."""
+
+    DELETED = "file_deleted"
+    """Nothing is at its path."""
+    REPLACED = "file_replaced"
+    """Another file is at its path: this one was moved away, or deleted and made anew."""
+    OVERWRITTEN = "file_overwritten"
+    """Its content was replaced or cut off in place."""
+    LOG_DELETED = "log_deleted"
+    """Its write-ahead log was removed."""
+
+
+class FileState(NamedTuple):
+    """Which file a handle writes to: the first, the second, …; and why it left the last one."""
+
+    number: int
+    change: Change | None
+
+
+@runtime_checkable
+class Replaceable(Protocol):
+    """A store in a file that may be taken away."""
+
+    def file_state(self) -> FileState:
+        """Look at the path, and step over to the file that is there by now."""
+        ...
+
+    def seen(self, writer_id: str) -> list[tuple[int, int]]:
+        """The numbers of a writer's events that the file has or had, as closed ranges."""
+        ...
+
+
+class FileChangedError(StoreUnavailableError):
+    """The path names another file, or the file another content. The same call goes to what is there now."""
+
+
+class OpenFile:
+    """The file at a path, from the moment at which this is made. Any thread may ask; some 3 µs.
+
+    ``is_watched``: false for what has no path, or where nothing can be told.
+    """
+
+    def __init__(self, path: str, *, is_watched: bool) -> None:
+        self.path = path
+        self._is_watched = is_watched
+        self._file = identity(path)
+        self._log: Identity | None = None
+        self._index: Identity | None = None
+        self._had_content = False
+        self.found: Change | None = None
+        """What was found, for good."""
+        self._opened_at = _next_moment()
+        self._left_at = 0
+
+    def opened(self) -> None:
+        """A connection is open and has read, so the log is there and stays as long as it is."""
+        if self._is_watched and self._log is None:
+            self._log = identity(f"{self.path}-wal")
+            self._index = identity(f"{self.path}-shm")
+
+    def closed(self) -> None:
+        """No connection is open: the next one may find another log."""
+        self._log = self._index = None
+
+    def change(self, noted: bytes = b"") -> Change | None:
+        """What has happened, if anything. ``noted``: the stamp that the file lock's last holder left."""
+        if self.found is None and self._is_watched and (found := self._look(noted)) is not None:
+            self.leave(found)
+        return self.found
+
+    def leave(self, change: Change) -> None:
+        """It is found; a second finding changes nothing."""
+        if self.found is None:
+            self._left_at = _next_moment()
+            self.found = change
+
+    def shares(self, other: OpenFile) -> bool:
+        """Whether ``other`` had the same file open when this was left: what was opened since is sound."""
+        return other.path == self.path and other._file == self._file and other._opened_at < self._left_at
+
+    def _look(self, noted: bytes) -> Change | None:
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return Change.DELETED
+        if (found.st_dev, found.st_ino) != self._file:
+            return Change.REPLACED
+        if found.st_size:
+            self._had_content = True
+        elif self._had_content:
+            return Change.OVERWRITTEN
+        if noted and noted != _stamp_of(found):
+            return Change.OVERWRITTEN
+        if self._log is not None and identity(f"{self.path}-wal") != self._log:
+            return Change.LOG_DELETED
+        return None
+
+    def stamp(self) -> bytes:
+        """Size and time of the file, for the next holder of the file lock; empty if there is none."""
+        try:
+            return _stamp_of(os.stat(self.path))
+        except OSError:
+            return b""
+
+    def is_same(self) -> bool:
+        """Whether the path names the same file, whatever is in it."""
+        return identity(self.path) == self._file
+
+    def is_moved(self) -> bool:
+        """Whether the file is elsewhere now, and nobody has opened it there without our log.
+
+        Known on Linux only; elsewhere what is in the log then doesn't get into the file.
+        """
+        try:
+            handles = os.listdir("/proc/self/fd")
+        except OSError:
+            return False
+        for handle in handles:  # SQLite has it open, and does not tell its number
+            place = f"/proc/self/fd/{handle}"
+            if identity(place) == self._file:
+                path = os.readlink(place)
+                log = identity(f"{path}-wal")
+                return os.path.exists(path) and (log is None or log == self._log)
+        return False
+
+    def is_log_free(self) -> bool:
+        """Whether nobody has begun another log where ours was."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size == 0
+        except OSError:
+            return True
+
+    def remove_log(self) -> None:
+        """Remove what is left of our log, which SQLite would apply to the file that is at the path now.
+
+        Only under the file lock, and when no connection of this process is open.
+        """
+        for suffix, ours in (("-wal", self._log), ("-shm", self._index)):
+            if ours is not None and identity(self.path + suffix) == ours:
+                os.unlink(self.path + suffix)
+
+    def remove_index(self) -> None:
+        """Remove the index of a log that is gone."""
+        if self._index is not None and identity(f"{self.path}-shm") == self._index:
+            os.unlink(f"{self.path}-shm")
+
+
+STAMP_BYTES = _STAMP.size
+
+
+def identity(path: str) -> Identity | None:
+    """Device and inode of what is at a path; ``None`` if nothing is."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _stamp_of(found: os.stat_result) -> bytes:
+    return _STAMP.pack(found.st_dev & 0xFFFF_FFFF_FFFF_FFFF, found.st_ino, found.st_size, found.st_mtime_ns)
