@@ -27,10 +27,10 @@ from sonde.recorder.memory_events import DEFAULT_MEMORY_INTERVAL_S, MemoryEvents
 from sonde.recorder.meter import Meter
 from sonde.recorder.metric_events import DEFAULT_METRICS_INTERVAL_S, MetricEvents
 from sonde.recorder.pricing import Pricing
-from sonde.recorder.retention import RetentionKeeper
 from sonde.recorder.recovery import recover_or_log
+from sonde.recorder.retention import RetentionKeeper
 from sonde.recorder.stats import RecorderStats
-from sonde.recorder.termination import termination
+from sonde.recorder.termination import LOOK_INTERVAL_S, termination
 from sonde.redaction import Redactor, SecretRedactor
 from sonde.store import Durability, EventStore, Retention, SQLiteStore
 from sonde.store import open as open_store
@@ -158,10 +158,14 @@ class Recorder:
         if not self._is_disabled:
             self._open_session(tags)
             self._start_ticking()
-            exits.OPEN.add(self)
-            exits.workers.arrange()
-            if sigterm:
-                termination.join(self)
+            self._see_to_its_end(sigterm=sigterm)
+
+    def _see_to_its_end(self, *, sigterm: bool) -> None:
+        exits.OPEN.add(self)
+        exits.workers.arrange()
+        if sigterm:
+            termination.join(self)
+            self._ticker.every(LOOK_INTERVAL_S, termination.look)
 
     def _offer(self, capture: ContentCapture, clock: Clock) -> None:
         if self._is_disabled:
