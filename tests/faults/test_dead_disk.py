@@ -47,8 +47,8 @@ class Disk(apsw.VFS):
         return File("unix", name, flags)
 
 disk = Disk()
-import sonde, sonde.recorder.recorder
-sonde.recorder.recorder.EXIT_TIMEOUT_S = 1.0
+import sonde, sonde.recorder.exits
+sonde.recorder.exits.EXIT_TIMEOUT_S = 1.0
 path, durability, end, after = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 rec = sonde.record(path, session_id="s", durability=durability, memory_interval_s=None)
 for i in range(100):
