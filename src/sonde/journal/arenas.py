@@ -1,78 +1,73 @@
 """Arenas: those of one writer, and the inbox that writes into them before it takes an event.
 
-An arena is in one place at a time: free, full, in the hands of a publisher, or held back until what is in it is
-committed. Publishers take one from the free ones, write, and put it back: two steps of a ``deque``, so there is no lock
-that a signal handler could find taken; whoever interrupts a publisher takes another arena.
+A segment of an arena is in one place at a time: open, full, spare, in the hands of a publisher, or held back until
+what is in it is committed. Publishers take an open one, write, and put it back: two steps of a ``deque``, so there is
+no lock that a signal handler could find taken; whoever interrupts a publisher takes another segment.
+
+Segments are small, and files are not: a handler that interrupts a handler costs 32 KiB, and a file keeps a descriptor
+open. Who interrupts the making of a file takes a spare segment, or makes a file of one: on a slow disk signals come
+faster than files, and each would make a large one on top of those it interrupted.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections import deque
 from collections.abc import Callable
-from itertools import count
-from typing import Protocol
 from zlib import crc32
 
 from sonde.events import PublishedEvent
-from sonde.journal.arena import Arena
+from sonde.journal.arena import Segment
 from sonde.journal.mark import UNJOURNALED, Mark
+from sonde.journal.pool import Pool
 from sonde.journal.record import HEADER, OUR_ERRORS, encode, pack_record
 from sonde.tally import Tally
 
-SUFFIX = ".arena"
+SEGMENT_BYTES = 32 * 1024
 FIRST_BYTES = 256 * 1024
 LARGEST_BYTES = 4 * 1024 * 1024
-"""Of arenas that are made ahead; one event larger than that gets an arena of its size."""
-_PAGE_BYTES = 4096
-_RETRY_S = 1.0
-_LOST_AFTER_S = 1.0
-_IDLE_TURNS = 10  # of half a second
-
-
-class Fence(Protocol):
-    """A moment between events: whether all that was published before it is committed, or counted as lost."""
-
-    def is_passed(self) -> bool:
-        """Whether it is so by now."""
-        ...
+"""Of arenas; one event larger than that gets an arena of its size."""
+LARGE_BYTES = SEGMENT_BYTES // 2
+"""An event of more that does not fit the open segment goes into an arena of one segment, so that little is wasted."""
+RESERVE = 6
+"""Spare segments that are kept for who cannot wait for more."""
 
 
 class Arenas:
     """The arenas of one writer in this process.
 
-    ``record`` may be called by any thread and in signal handlers; ``tidy`` and ``close`` by one thread at a time.
+    ``record`` may be called by any thread and in signal handlers; :class:`~sonde.journal.upkeep.Upkeep` does the rest.
+
+    Attributes:
+        pool: their files.
+        open: segments that publishers take, write into and put back. Those in front are the ones in use.
+        large: the same for large events; some are unwritten.
+        spare: unwritten.
+        full: written into, with no room for what came last.
     """
 
     def __init__(self, folder: str, writer_id: str, mark: Mark, *, max_bytes: int) -> None:
-        """Make the first one.
+        """Make the first ones.
 
         ``max_bytes`` bounds them together: what exceeds it is not journaled, and counted.
         """
-        self._folder = folder
-        self._writer_id = writer_id
-        self._mark = mark
-        self._max_bytes = max_bytes
-        self._free: deque[Arena] = deque()
-        self._full: deque[Arena] = deque()
-        self._held: deque[tuple[Fence, list[Arena]]] = deque()
-        self._all: set[Arena] = set()
-        self._numbers = count(1)
-        self._denied_until_s = 0.0
-        self._is_closed = False
-        self._idle_turns = 0
+        self.pool = Pool(folder, writer_id, mark, max_bytes=max_bytes)
+        self.open: deque[Segment] = deque()
+        self.large: deque[Segment] = deque()
+        self.spare: deque[Segment] = deque()
+        self.full: deque[Segment] = deque()
         self.unjournaled = Tally()
         """Events that no arena could take."""
-        self.problem: str | None = None
+        self.prepare()
+
+    @property
+    def why(self) -> str | None:
         """Why, the last time."""
-        for _ in range(2):
-            self._spare()
+        return self.pool.problem
 
     @property
     def size_bytes(self) -> int:
         """What they take of the disk."""
-        return sum(arena.size for arena in list(self._all))
+        return self.pool.size_bytes
 
     # -- for publishers: no lock, no exception -------------------------------------------------------------------------
 
@@ -81,7 +76,7 @@ class Arenas:
 
         A closure, since this is what ``emit`` waits for: 0.7 µs with an event of four keys.
         """
-        take, put_back, record_slowly = self._free.pop, self._free.append, self._record_slowly
+        take, put_back, record_slowly = self.open.pop, self.open.append, self._record_slowly
         checksum, pack = crc32, HEADER.pack
 
         def record(event: PublishedEvent) -> None:
@@ -99,196 +94,137 @@ class Arenas:
                         event.span_id,
                         event.parent_id,
                         event.seq,
+                        True,
                     )
                 )
                 written = pack(len(payload), checksum(payload)) + payload
-                arena = take()
-            except OUR_ERRORS:  # no arena is free, or what msgspec refuses
-                record_slowly(event, hand)
+                segment = take()
+            except OUR_ERRORS:  # no segment is open, or what msgspec refuses
+                record_slowly(event, hand, None)
                 return
-            # From here on the arena is in the list again whatever happens. A signal's exception just before loses it:
+            # From here on the segment is in the list again whatever happens. A signal's exception just before loses it:
             # ``tidy`` finds it.
             try:
-                at = arena.at
+                at = segment.at
                 end = at + len(written)
-                if end <= arena.size:
-                    arena.map[at:end] = written
-                    arena.at = end
-                    hand(event)  # before the arena is back: who finds it there finds its events in the inbox
-                    if not arena.is_withdrawn:
+                if end <= segment.end:
+                    segment.map[at:end] = written
+                    segment.at = end
+                    hand(event)  # before the segment is back: who finds it there finds its events in the inbox
+                    if not segment.is_withdrawn:
                         return
                     hand = _hand_to_nobody
             except ValueError:  # it was withdrawn a while ago, and its file is gone
                 pass
             finally:
-                put_back(arena)
-            record_slowly(event, hand)
+                put_back(segment)
+            record_slowly(event, hand, written)
 
         return record
 
-    def _record_slowly(self, event: PublishedEvent, hand_over: Callable[[PublishedEvent], None]) -> None:
-        """Sanitise what must be, find an arena or make one, and hand over in any case."""
-        arena = None
+    def _record_slowly(
+        self, event: PublishedEvent, hand_over: Callable[[PublishedEvent], None], record: bytes | None
+    ) -> None:
+        """Sanitise what must be, find a segment or make one, and hand over in any case."""
+        segment = None
         is_written = False
         try:
             try:
-                record = pack_record(event)
-                arena = self._fitting(len(record))
-                is_written = arena is not None and arena.write(record) and not arena.is_withdrawn
+                if record is None:
+                    record = pack_record(event)
+                segment = self._fitting(len(record))
+                is_written = segment is not None and segment.write(record) and not segment.is_withdrawn
             except OUR_ERRORS as error:  # the event matters more than its copy
-                self.problem = f"{type(error).__name__}: {error}"
+                self.pool.problem = f"{type(error).__name__}: {error}"
             if not is_written:
                 self.unjournaled.increment()
-                self._note_unjournaled()
+                self.note()
             hand_over(event)
         finally:
-            if arena is not None:
-                self._free.append(arena)
+            if segment is not None:
+                self.put_back(segment)
 
-    def _note_unjournaled(self) -> None:
+    def note(self) -> None:
+        """Put on the mark how many events no arena could take."""
         try:
-            self._mark.words[UNJOURNALED] = self.unjournaled.value
+            self.pool.mark.words[UNJOURNALED] = self.unjournaled.value
         except ValueError:  # closed meanwhile
             return
 
-    def _fitting(self, size_bytes: int) -> Arena | None:
-        passed: list[Arena] = []
+    def put_back(self, segment: Segment) -> None:
+        """Where others find it, and what is in it."""
+        if segment.end - segment.begin > SEGMENT_BYTES:
+            self.large.append(segment)
+        elif segment.at > segment.begin:
+            self.open.append(segment)
+        else:
+            self.spare.append(segment)
+
+    def _fitting(self, size_bytes: int) -> Segment | None:
+        is_large = size_bytes > LARGE_BYTES
+        source = self.large if is_large else self.open
+        passed: list[Segment] = []
         try:
             while True:
                 try:
-                    arena = self._free.pop()
+                    segment = source.pop()
                 except IndexError:
-                    return self._make(size_bytes)
-                if arena.is_withdrawn:
+                    return self._alone(size_bytes) if is_large else self._fresh()
+                if segment.is_withdrawn:
                     continue
-                if arena.at + size_bytes <= arena.size:
-                    return arena
-                (self._full if arena.at else passed).append(arena)
+                if segment.at + size_bytes <= segment.end:
+                    return segment
+                (self.full if segment.at > segment.begin else passed).append(segment)
         finally:
-            self._free.extend(passed)
+            source.extend(passed)
 
-    def _make(self, size_bytes: int) -> Arena | None:
-        if self._is_closed or time.monotonic() < self._denied_until_s:
-            return None
-        have_bytes = self.size_bytes
-        size = max(min(max(have_bytes // 2, FIRST_BYTES), LARGEST_BYTES), size_bytes)
-        size = -(-size // _PAGE_BYTES) * _PAGE_BYTES
-        if have_bytes + size > self._max_bytes:
-            self.problem = f"{have_bytes:,} bytes of arenas wait for the store, and {self._max_bytes:,} are allowed"
-            return None
-        try:
-            name = f"{self._writer_id}.{next(self._numbers)}{SUFFIX}"
-            arena = Arena(os.path.join(self._folder, name), size)
-        except OSError as error:
-            if error.errno is None:  # the TimeoutError, say, of somebody's signal handler
-                raise
-            self.problem = f"cannot make an arena of {size:,} bytes: {error}"
-            self._denied_until_s = time.monotonic() + _RETRY_S
-            return None
-        self._all.add(arena)
-        return arena
+    def _fresh(self) -> Segment | None:
+        """A spare segment, or one of a new file."""
+        if len(self.spare) < RESERVE and not self.pool.is_making:
+            self._grow()
+        while True:
+            try:
+                segment = self.spare.pop()
+            except IndexError:
+                arena = self.pool.make(SEGMENT_BYTES, segment_bytes=SEGMENT_BYTES)
+                return None if arena is None else arena.segments[0]
+            if not segment.is_withdrawn:
+                return segment
+
+    def _grow(self) -> None:
+        arena = self.pool.make(self.pool.grown(FIRST_BYTES, LARGEST_BYTES), segment_bytes=SEGMENT_BYTES)
+        if arena is not None:
+            self.spare.extend(arena.segments)
+
+    def _alone(self, size_bytes: int) -> Segment | None:
+        """A segment that is an arena, with room for more of its kind unless this one is made in a hurry."""
+        pool = self.pool
+        arena = None
+        if not pool.is_making:
+            arena = pool.make(max(size_bytes, pool.grown(FIRST_BYTES, LARGEST_BYTES)))
+        if arena is None:
+            arena = pool.make(max(size_bytes, SEGMENT_BYTES + 1))
+        return None if arena is None else arena.segments[0]
 
     # -- for the background --------------------------------------------------------------------------------------------
 
-    def tidy(self, fence: Callable[[], Fence]) -> None:
-        """Hold back what was written into, and wipe what is committed; see that a spare one is there."""
-        self._spare()
-        arenas = self._written()
-        self._idle_turns = 0 if arenas or self._held else self._idle_turns + 1
-        if self._idle_turns >= _IDLE_TURNS:
-            self._shrink()
-        if arenas:
-            # After they were taken: each event in them was in the inbox before its arena was back in the list.
-            self._held.append((fence(), arenas))
-        while self._held and self._held[0][0].is_passed():
-            for arena in self._held.popleft()[1]:
-                self._recycle(arena)
-
-    def _spare(self) -> None:
-        if not any(not arena.at for arena in list(self._free)):
-            arena = self._make(0)
-            if arena is not None:
-                self._free.append(arena)
-
-    def _written(self) -> list[Arena]:
-        found = []
-        for source in (self._full, self._free):
-            for _ in range(len(source)):
-                try:
-                    arena = source.popleft()
-                except IndexError:  # a publisher was faster
-                    break
-                if arena.is_withdrawn:
-                    continue  # held already, or gone
-                if arena.at:
-                    found.append(arena)
-                else:
-                    self._free.append(arena)
-        held = sum(len(arenas) for _, arenas in self._held) + len(found)
-        if held + len(self._free) + len(self._full) != len(self._all):
-            found += self._lost(found)
-        return found
-
-    def _lost(self, found: list[Arena]) -> list[Arena]:
-        """Arenas that have been in nobody's list for so long that their publisher was probably interrupted."""
-        listed = {*found, *list(self._free), *list(self._full), *(arena for _, some in self._held for arena in some)}
-        lost = []
-        now_s = time.monotonic()
-        for arena in list(self._all):
-            if arena in listed or arena.looked_at != arena.at:
-                arena.looked_at, arena.looked_s = (-1 if arena in listed else arena.at), now_s
-            elif now_s - arena.looked_s >= _LOST_AFTER_S:
-                arena.is_withdrawn = True
-                lost.append(arena)
-        return lost
-
-    def _recycle(self, arena: Arena) -> None:
-        if arena.is_withdrawn:
-            self._all.discard(arena)
-            arena.remove()
-        else:
-            arena.reset()
-            self._free.append(arena)
-
-    def _shrink(self) -> None:
-        """Give back what a burst needed. Not earlier: blocks that are there already are what makes an event cheap."""
-        for _ in range(len(self._free)):
+    def prepare(self) -> None:
+        """See that there are spare segments, and an open one."""
+        if len(self.spare) < RESERVE and not self.pool.is_making:
+            self._grow()
+        if not self.open:
             try:
-                arena = self._free.popleft()
-            except IndexError:
+                self.open.append(self.spare.pop())
+            except IndexError:  # no room, and that is told when it matters
                 return
-            if arena.at or arena.size == FIRST_BYTES:
-                self._free.append(arena)
-            else:
-                self._all.discard(arena)
-                arena.remove()
 
     def close(self, *, keep: bool) -> None:
         """Remove them, or leave the files for the next writer to take in. Idempotent."""
-        self._is_closed = True
-        self._free.clear()
-        for arena in list(self._all):
-            if keep:
-                arena.forget()
-            else:
-                arena.remove()
-        self._all.clear()
-        if not keep:  # what an interrupt left half made
-            for path in arenas_of(self._folder, self._writer_id):
-                try:
-                    os.unlink(path)
-                except OSError:  # gone, with its folder
-                    continue
+        self.pool.is_closed = True
+        for segments in (self.open, self.large, self.spare, self.full):
+            segments.clear()
+        self.pool.close(keep=keep)
 
 
 def _hand_to_nobody(event: PublishedEvent) -> None:
     """The event is in the inbox already."""
-
-
-def arenas_of(folder: str, writer_id: str) -> list[str]:
-    """The paths of a writer's arenas."""
-    try:
-        names = os.listdir(folder)
-    except OSError:  # removed just now
-        return []
-    return [os.path.join(folder, name) for name in names if name.startswith(f"{writer_id}.") and name.endswith(SUFFIX)]

@@ -9,11 +9,14 @@ from collections.abc import Callable
 
 from sonde.events import PublishedEvent
 from sonde.failures import FailureLog
-from sonde.journal.arenas import Arenas, Fence
+from sonde.journal.arenas import Arenas
 from sonde.journal.mark import ACCOUNTED, CLAIMED, ENDED, HAS_FLOCK, TIME_NS, WAITING, Mark
+from sonde.journal.upkeep import Fence, Upkeep
 from sonde.tally import Tally
 
 __all__ = ["Fence", "Journal"]
+
+_LOOK_EVERY_S = 1.0
 
 
 class Journal:
@@ -58,6 +61,8 @@ class Journal:
         self._mark = None
         self._arenas = None
         self._writer_id = writer_id
+        self._claimed = self._expected = 0
+        self._looked_s = time.monotonic()
         self._opening: list[None] = [None]  # whoever pops it opens
         self._problem: str | None = None
         self._without_arenas = Tally()
@@ -69,14 +74,11 @@ class Journal:
 
     def claimed(self, number: int) -> None:
         """The hub's thread is about to have taken so many events in all."""
+        self._claimed = number  # first: whoever opens meanwhile puts it down
         mark = self._mark
         if mark is None:
-            if not self._opening:
-                return
             self.open()
-            mark = self._mark
-            if mark is None:
-                return
+            return
         try:
             mark.words[CLAIMED] = number
             mark.words[TIME_NS] = time.time_ns()
@@ -84,13 +86,20 @@ class Journal:
             return
 
     def waiting(self, length: int) -> None:
-        """From this length of the inbox on a publisher says how many events wait there."""
+        """From this length of the inbox on a publisher says how many events wait there.
+
+        The first event of a writer makes it come by, too: in a forked child that is when the mark is made, before its
+        ``emit`` returns.
+        """
+        self._expected = length
         mark = self._mark
-        if mark is not None:
-            try:
-                mark.words[WAITING] = length
-            except ValueError:  # closed meanwhile
-                return
+        if mark is None:
+            self.open()
+            return
+        try:
+            mark.words[WAITING] = length
+        except ValueError:  # closed meanwhile
+            return
 
     # -- for the recorder ----------------------------------------------------------------------------------------------
 
@@ -103,24 +112,61 @@ class Journal:
         if not self._writer_id or self._is_closed or not self.is_possible(is_full=self._is_full):
             return
         try:
-            mark = Mark(
-                self._folder,
-                self._writer_id,
-                session_id=self._session_id,
-                durability=self._durability,
-                has_arenas=self._is_full,
-            )
+            mark = self._new_mark()
+            if self._is_full:
+                self._arenas = arenas = Arenas(self._folder, self._writer_id, mark, max_bytes=self._max_bytes)
+                self._upkeep = Upkeep(arenas)
+                recording = arenas.recording(deque.append.__get__(self._inbox))
+                self._inbox.append = recording  # type: ignore[method-assign]  # as in begin()
         except OSError as error:
             if error.errno is None:  # the TimeoutError, say, of somebody's signal handler
                 self._opening.append(None)
                 raise
             self._problem = f"cannot make the mark of writer {self._writer_id} in '{self._folder}': {error}"
             return
-        if self._is_full:
-            self._arenas = Arenas(self._folder, self._writer_id, mark, max_bytes=self._max_bytes)
-            recording = self._arenas.recording(deque.append.__get__(self._inbox))
-            self._inbox.append = recording  # type: ignore[method-assign]  # as in begin()
+        except BaseException:  # an interrupt: the next one tries again
+            self._opening.append(None)
+            raise
+        self._show(mark)
+
+    def _new_mark(self) -> Mark:
+        return Mark(
+            self._folder,
+            self._writer_id,
+            session_id=self._session_id,
+            durability=self._durability,
+            has_arenas=self._is_full,
+        )
+
+    def _show(self, mark: Mark) -> None:
         self._mark = mark
+        # What was said while there was none.
+        mark.words[CLAIMED] = max(mark.words[CLAIMED], self._claimed)
+        mark.words[WAITING] = max(mark.words[WAITING], self._expected)
+        mark.words[TIME_NS] = time.time_ns()
+
+    def _renew(self, mark: Mark) -> None:
+        """Somebody removed the mark, or the whole folder: make them anew, at most once a second."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s < _LOOK_EVERY_S:
+            return
+        self._looked_s = now_s
+        if mark.is_there():
+            return
+        try:
+            new = self._new_mark()
+        except OSError as error:
+            self._problem = f"cannot make the mark of writer {self._writer_id} again in '{self._folder}': {error}"
+            return
+        new.take_over(mark)
+        if self._arenas is not None:
+            self._arenas.pool.mark = new
+        self._show(new)
+        new.take_over(mark)  # what was said to the other in between
+        mark.forget()
+        self._problem = (
+            f"somebody removed the mark of writer {self._writer_id} from '{self._folder}'; it is there again"
+        )
 
     @property
     def unjournaled(self) -> int:
@@ -140,14 +186,15 @@ class Journal:
         mark, arenas = self._mark, self._arenas
         if mark is not None and not self._is_closed:
             mark.words[ACCOUNTED] = accounted
+            self._renew(mark)
             if arenas is not None:
-                arenas.tidy(fence)
+                self._upkeep.tidy(fence)
         self.complain()
 
     def complain(self) -> None:
         """Log what went wrong since, once an interval."""
         unjournaled = self.unjournaled
-        problem = self._problem or (self._arenas.problem if self._arenas is not None else None)
+        problem = self._problem or (self._arenas.why if self._arenas is not None else None)
         if problem is not None and (unjournaled > self._told or self._problem is not None):
             more = f"; {unjournaled:,} events survive a kill only once they are committed" if unjournaled else ""
             self.failures.add("journal", f"{problem}{more}")

@@ -9,9 +9,12 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+from io import FileIO
 from typing import NamedTuple
 
 import msgspec
+
+from sonde.journal.file import new_file, remove_file
 
 try:
     import fcntl
@@ -40,6 +43,9 @@ UNJOURNALED = 5
 """With arenas: events that none could take."""
 ENDED = 6
 """1: closed in order, and could not write everything."""
+FILES = 7
+"""With arenas: how many files of them there are."""
+WORDS = 8
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -62,6 +68,7 @@ class Words(NamedTuple):
     time_ns: int
     unjournaled: int
     ended: int
+    files: int
 
 
 class Mark:
@@ -80,42 +87,49 @@ class Mark:
         )
         content = _MAGIC.ljust(_HEADER_AT, b"\0") + content
         content = content.ljust(-(-len(content) // _PAGE_BYTES) * _PAGE_BYTES, b"\0")
-        self._handle = self._make(content)
-        try:
-            self._map = mmap.mmap(self._handle, len(content))
-        except BaseException:
-            os.unlink(self.path)
-            os.close(self._handle)
-            raise
+        self._map = self._make(content)
         self.words = memoryview(self._map).cast("Q")
         self.words[WAITING] = 1
 
-    def _make(self, content: bytes) -> int:
+    def _make(self, content: bytes) -> mmap.mmap:
         """Under another name at first: nobody is to find it before it is locked, and take the writer for dead."""
         new = self.path + _NEW
         for attempt in range(_ATTEMPTS):
+            files: list[FileIO] = []
             try:
                 os.makedirs(self._folder, mode=0o700, exist_ok=True)
-                handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.write(handle, content)  # real bytes: every page has its block
-                    os.rename(new, self.path)
-                except BaseException:
-                    os.close(handle)
-                    raise
-                return handle
+                remove_file(new)  # of a try that an interrupt ended
+                files.extend(map(new_file, (new,)))  # as an arena does it
+                handle = files[0].fileno()
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.write(handle, content)  # real bytes: every page has its block
+                mapped = mmap.mmap(handle, len(content))
+                os.rename(new, self.path)
             except FileNotFoundError:  # somebody removed the folder, which was empty
                 if attempt + 1 == _ATTEMPTS:
                     raise
+            except BaseException:
+                remove_file(new)
+                raise
+            else:
+                return mapped  # which has the file open, too: so the lock is held until it is closed
+            finally:
+                for file in files:
+                    file.close()
         raise AssertionError
+
+    def is_there(self) -> bool:
+        """Whether the file is where it was made."""
+        return os.path.exists(self.path)
+
+    def take_over(self, other: Mark) -> None:
+        """Say at least what the other mark of this writer says."""
+        for word in range(1, WORDS):
+            self.words[word] = max(self.words[word], other.words[word])
 
     def remove(self) -> None:
         """The writer has ended, and all that it published is accounted for. The folder goes with the last file."""
-        try:
-            os.unlink(self.path)
-        except OSError:  # the folder may be gone
-            pass
+        remove_file(self.path)
         self.forget()
         remove_folder(self._folder)
 
@@ -123,7 +137,6 @@ class Mark:
         """Let go of the file and leave it: in a forked child, or for the next writer to take in."""
         self.words.release()
         self._map.close()
-        os.close(self._handle)
 
 
 def remove_folder(folder: str) -> None:
@@ -144,4 +157,9 @@ def read_mark(handle: int) -> tuple[Header, Words] | None:
         header = msgspec.json.decode(content[_HEADER_AT:].rstrip(b"\0"), type=Header)
     except msgspec.DecodeError:
         return None
-    return header, Words(*words[1:7])
+    return header, Words(*words[1:WORDS])
+
+
+def no_files(handle: int) -> None:
+    """Put down in an open mark that its arenas are about to be removed."""
+    os.pwrite(handle, bytes(8), 8 * FILES)

@@ -31,16 +31,23 @@ OUR_ERRORS = (
 )
 
 encode = msgspec.msgpack.Encoder().encode
+_FIRST_BYTE, _LAST_BYTE = b"\x9b", b"\xc3"  # an array of eleven values, of which the last is true
 
-
-_decode = msgspec.msgpack.Decoder(tuple[str, int, str, str, str, Any, str, str, str, int]).decode
+_decode = msgspec.msgpack.Decoder(tuple[str, int, str, str, str, Any, str, str, str, int, bool]).decode
 
 
 class Contents(NamedTuple):
-    """What an arena holds; ``torn``: a last record that was not written to its end."""
+    """What a segment of an arena holds.
+
+    Attributes:
+        records: those that are whole.
+        torn: whether the last one was not written to its end, so that its ``emit`` had not returned.
+        damaged: places where there was a record that cannot be read: the medium, or somebody, changed it.
+    """
 
     records: list[bytes]
     torn: bool
+    damaged: int
 
 
 def pack_record(event: PublishedEvent) -> bytes:
@@ -69,26 +76,56 @@ def unpack_event(record: bytes, writer_id: str) -> PublishedEvent:
     return PublishedEvent(*fields[:9], writer_id, fields[9])
 
 
-def read_records(arena: bytes) -> Contents:
-    """All whole records, from the beginning on. They lie without holes; what follows the last is zero, or torn.
+def read_records(segment: bytes) -> Contents:
+    """All whole records. They lie without holes from the beginning on; what follows the last is zero.
 
-    Nothing behind a damaged record is believed: arenas are used again, and what lies there may be of another time.
+    A record that a kill cut off is the last one, and its last byte is zero. What else cannot be read is damage: then
+    any record behind it is believed that has its checksum. It may be of another time, when the segment was used before;
+    but an event that is in the store already is known by its number.
     """
     found: list[bytes] = []
-    start, size = 0, len(arena)
-    while start + HEADER.size <= size:
-        length, check = HEADER.unpack_from(arena, start)
-        if not length:
-            return Contents(found, torn=bool(check))
-        end = start + HEADER.size + length
-        if end > size:
-            return Contents(found, torn=True)
-        payload = arena[start + HEADER.size : end]
-        if crc32(payload) != check:
-            return Contents(found, torn=True)
-        found.append(payload)
-        start = end
-    return Contents(found, torn=any(arena[start:]))
+    torn, damaged = False, 0
+    start, written = 0, len(segment.rstrip(b"\0"))
+    while start < written:
+        record = _record_at(segment, start)
+        if record is not None:
+            found.append(record)
+            start += HEADER.size + len(record)
+            continue
+        begin = start + HEADER.size
+        end = begin if begin >= written else begin + HEADER.unpack_from(segment, start)[0]
+        is_cut = begin >= written or written < end <= len(segment)
+        if is_cut and segment[written - 1 : written] != _LAST_BYTE:
+            torn = True
+            break
+        damaged += 1
+        is_length_sound = begin < end == written or _record_at(segment, end) is not None
+        start = end if is_length_sound else _next_record(segment, start + 1, written)
+    return Contents(found, torn, damaged)
+
+
+def _record_at(segment: bytes, start: int) -> bytes | None:
+    """The payload of the record there; ``None`` if there is none that is whole."""
+    begin = start + HEADER.size
+    if begin > len(segment):
+        return None
+    length, check = HEADER.unpack_from(segment, start)
+    if not length or begin + length > len(segment):
+        return None
+    payload = segment[begin : begin + length]
+    return payload if crc32(payload) == check else None
+
+
+def _next_record(segment: bytes, start: int, end: int) -> int:
+    """Where the next whole record begins, or ``end``. Sums up only what looks like one, since sums take time."""
+    while True:
+        at = segment.find(_FIRST_BYTE, start + HEADER.size, end) - HEADER.size
+        if at < 0:
+            return end
+        stop = at + HEADER.size + HEADER.unpack_from(segment, at)[0]
+        if stop <= end and segment[stop - 1 : stop] == _LAST_BYTE and _record_at(segment, at) is not None:
+            return at
+        start = at + 1
 
 
 def _fields(event: PublishedEvent) -> tuple[Any, ...]:
@@ -104,12 +141,13 @@ def _fields(event: PublishedEvent) -> tuple[Any, ...]:
         event.span_id,
         event.parent_id,
         event.seq,
+        True,  # so that the last byte is none that memory has by itself: see read_records
     )
 
 
 def _readable(event: PublishedEvent) -> tuple[Any, ...]:
     return tuple(
-        sanitize(value) if value is event.data else value if type(value) is int else _text(value)
+        sanitize(value) if value is event.data else value if isinstance(value, int) else _text(value)
         for value in _fields(event)
     )
 

@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 import msgspec
 
 from sonde.events import PublishedEvent
-from sonde.journal.arenas import arenas_of
-from sonde.journal.mark import HAS_FLOCK, Header, Words, read_mark, remove_folder
+from sonde.journal.arena import Shape, arenas_of, shape_of
+from sonde.journal.mark import HAS_FLOCK, Header, Words, no_files, read_mark, remove_folder
 from sonde.journal.mark import SUFFIX as MARK
 from sonde.journal.record import read_records, unpack_event
 
@@ -35,10 +35,11 @@ class Left(NamedTuple):
     words: Words
     seqs: frozenset[int]
     """Of the events in its arenas; some or all of them may be in the store already."""
+    is_damaged: bool
 
     def missing(self, stored: int) -> int:
         """As :meth:`Remains.missing`."""
-        return _missing(self.header, self.words, stored)
+        return _missing(self.header, self.words, stored, is_damaged=self.is_damaged)
 
 
 class Remains:
@@ -48,7 +49,9 @@ class Remains:
         header: whose it was.
         words: how far it had come.
         torn: records that were cut off while they were written, so their ``emit`` had not returned; and, after a power
-            cut or on a damaged disk, arenas that cannot be read to their end.
+            cut or on a damaged disk, those that cannot be read.
+        is_damaged: events whose ``emit`` had returned may be missing, since a file is, or since what it holds was
+            changed or cut off.
     """
 
     def __init__(self, folder: str, handle: int, header: Header, words: Words) -> None:
@@ -58,25 +61,31 @@ class Remains:
         self.header = header
         self.words = words
         self.torn = 0
+        self.is_damaged = False
 
     def events(self) -> list[PublishedEvent]:
         """The events in its arenas, by number, each once. Not sanitised, not redacted."""
         events: dict[int, PublishedEvent] = {}
-        for path in self._arenas():
-            found, torn = _read(path, self.header.writer_id)
-            self.torn += torn
-            events.update((event.seq, event) for event in found)
+        paths = self._arenas()
+        self.is_damaged = len(paths) < self.words.files
+        for path in paths:
+            found = read_arena(path, self.header.writer_id)
+            self.torn += found.torn
+            self.is_damaged |= found.is_damaged
+            events.update((event.seq, event) for event in found.events)
         return [events[seq] for seq in sorted(events)]
 
     def missing(self, stored: int) -> int:
         """How many more events it published at most, of which ``stored`` are in the store by now.
 
-        Exact up to the threads that were publishing at that moment, and the interrupts that there were.
+        Exact up to the threads that were publishing at that moment, and the interrupts that there were. Ask after
+        :meth:`events`, which finds damage.
         """
-        return _missing(self.header, self.words, stored)
+        return _missing(self.header, self.words, stored, is_damaged=self.is_damaged)
 
     def remove(self) -> None:
         """All that can be known is in the store: remove the files, the mark last."""
+        no_files(self._handle)  # a kill in the middle is no damage
         for path in self._arenas():
             os.unlink(path)
         os.unlink(os.path.join(self._folder, self.header.writer_id + MARK))
@@ -117,34 +126,50 @@ def look(folder: str) -> list[Left]:
         handle, header, words = opened
         try:
             seqs: set[int] = set()
-            for path in arenas_of(folder, header.writer_id):
+            paths = arenas_of(folder, header.writer_id)
+            is_damaged = len(paths) < words.files
+            for path in paths:
                 try:
-                    seqs.update(event.seq for event in _read(path, header.writer_id)[0])
+                    arena = read_arena(path, header.writer_id)
                 except OSError:  # taken in just now, or not ours to read
                     continue
-            found.append(Left(header, words, frozenset(seqs)))
+                is_damaged |= arena.is_damaged
+                seqs.update(event.seq for event in arena.events)
+            found.append(Left(header, words, frozenset(seqs), is_damaged))
         finally:
             os.close(handle)
     return found
 
 
-def _read(path: str, writer_id: str) -> tuple[list[PublishedEvent], int]:
+class _Found(NamedTuple):
+    events: list[PublishedEvent]
+    torn: int
+    is_damaged: bool
+
+
+def read_arena(path: str, writer_id: str) -> _Found:
     """The events of an arena, and how many of its records cannot be read."""
     with open(path, "rb") as file:
-        contents = read_records(file.read())
+        content = file.read()
+    shape = shape_of(path) or Shape(max(1, len(content)), len(content))
     events = []
-    for record in contents.records:
-        try:
-            events.append(unpack_event(record, writer_id))
-        except (msgspec.DecodeError, UnicodeError, RecursionError):  # whole, and of no known release
-            continue
-    return events, len(contents.records) - len(events) + contents.torn
+    torn = damaged = 0
+    for start in range(0, len(content), shape.segment_bytes):
+        contents = read_records(content[start : start + shape.segment_bytes])
+        torn += contents.torn
+        damaged += contents.damaged
+        for record in contents.records:
+            try:
+                events.append(unpack_event(record, writer_id))
+            except (msgspec.DecodeError, UnicodeError, RecursionError):  # whole, and of no known release
+                damaged += 1
+    return _Found(events, torn + damaged, bool(damaged) or len(content) < shape.size_bytes)
 
 
-def _missing(header: Header, words: Words, stored: int) -> int:
+def _missing(header: Header, words: Words, stored: int, *, is_damaged: bool) -> int:
     missing = max(0, words.claimed + max(0, words.waiting - 1) - words.accounted - stored)
     # With arenas an event is in one of them, in the store, or noted as one that none could take.
-    return min(missing, words.unjournaled) if header.has_arenas else missing
+    return min(missing, words.unjournaled) if header.has_arenas and not is_damaged else missing
 
 
 def _marks(folder: str) -> list[str]:
