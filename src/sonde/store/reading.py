@@ -14,22 +14,33 @@ from sonde.store.contract import StreamInfo
 from sonde.store.expansion import ContentDamageError, ContentReader
 from sonde.store.names import NameReader
 from sonde.store.origins import OriginReader
-from sonde.store.rows import fetch
+from sonde.store.rows import HEAD, LAST_POSITION, fetch
+from sonde.store.sealing import Stretch, StretchDamageError, StretchReader
+from sonde.store.stretch import COLUMNS, Row
 
-_SELECT = "SELECT position, stream, version, type, time_ns, origin, seq, ids, data FROM events"
-_LAST_POSITION = "SELECT ifnull(max(position), 0) FROM events"
+# The checksum, which takes time, is for who looks for damage: nobody else needs it.
+_SELECT = "SELECT position, stream, version, type, time_ns, origin, seq, NULL, ids, data FROM events"
+_WHOLE = f"SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?"
+_LAST_POSITION = f"SELECT {LAST_POSITION}"
 _NEXT_POSITION = "SELECT ifnull(min(position), 0) FROM events WHERE position > ?"
-_STREAM = """SELECT id, first_version,
-        max(first_version - 1, ifnull((SELECT max(version) FROM events WHERE stream = id), 0))
-    FROM streams WHERE name = ?"""
-_STREAMS = """SELECT s.name, ifnull(a.version, 0), max(s.first_version - 1, ifnull(z.version, 0)),
-        ifnull(a.time_ns, 0), ifnull(z.time_ns, 0), ifnull(z.position, 0)
+_STREAM = f"SELECT id, first_version, {HEAD} FROM streams WHERE name = ?"
+# Each has an event at its first version and one at its head, if it has any: sealed, or not.
+_STREAMS = """SELECT s.name, coalesce(sa.first_version, a.version, 0),
+        max(s.first_version - 1, coalesce(z.version, sz.last_version, 0)),
+        coalesce(sa.first_ns, a.time_ns, 0), coalesce(z.time_ns, sz.last_ns, 0),
+        coalesce(z.position, sz.last_position, 0)
     FROM streams AS s
+    LEFT JOIN stretches AS sa ON sa.stream = s.id
+        AND sa.last_version = (SELECT min(last_version) FROM stretches WHERE stream = s.id)
+    LEFT JOIN stretches AS sz ON sz.stream = s.id
+        AND sz.last_version = (SELECT max(last_version) FROM stretches WHERE stream = s.id)
     LEFT JOIN events AS a ON a.stream = s.id AND a.version = s.first_version
     LEFT JOIN events AS z ON z.stream = s.id AND z.version = (SELECT max(version) FROM events WHERE stream = s.id)
     ORDER BY s.id"""
-_COUNT = """SELECT ifnull(sum(1 + ifnull((SELECT max(version) FROM events WHERE stream = id), first_version - 1)
-    - first_version), 0) FROM streams"""
+_COUNT = f"SELECT ifnull(sum(1 + {HEAD} - first_version), 0) FROM streams"
+_TYPES = "SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?))"
+
+_WITHOUT_SPAN = 50  # hexadecimal digits of ``ids``
 
 Page = tuple[list[RecordedEvent], int | None]
 """Events, and the place to go on from; ``None``: there is no more."""
@@ -44,6 +55,7 @@ class Reading:
         self._streams = NameReader("streams")
         self._origins = OriginReader()
         self._contents = ContentReader()
+        self._stretches = StretchReader()
 
     def stream_page(
         self, connection: apsw.Connection, stream_id: str, from_version: int, *, event_type: str | None, rows: int
@@ -52,25 +64,29 @@ class Reading:
         found = fetch(connection, _STREAM, (stream_id,))
         if not found:
             return [], None
-        number = found[0][0]
+        number, first, last = found[0]
         if event_type is None:
-            fetched = fetch(
-                connection,
-                f"{_SELECT} WHERE stream = ? AND version >= ? ORDER BY version LIMIT ?",
-                (number, from_version, rows),
-            )
-            return self._events(connection, fetched), (fetched[-1][2] + 1 if len(fetched) == rows else None)
+            found = self._stream_rows(connection, number, from_version, rows=rows)
+            return self.events(connection, found), (found[-1][2] + 1 if len(found) == rows else None)
+        kinds = self._numbers_of(connection, (event_type,))
+        if not kinds:
+            return [], None
+        kind = kinds[0]
+        stretch = self._stretches.of_stream(connection, number, from_version)
+        if stretch is not None:
+            sealed = self._sealed(connection, (stretch,))
+            return self.events(
+                connection, [row for row in sealed if row[2] >= from_version and row[3] == kind]
+            ), stretch.last_version + 1
         # Bounded by versions rather than by hits: a rare type must not keep a read open for a whole stream.
-        last = found[0][2]
-        start = max(from_version, found[0][1])
+        start = max(from_version, first)
         end = start + 16 * rows
         fetched = fetch(
             connection,
-            f"{_SELECT} WHERE stream = ?1 AND version >= ?2 AND version < ?3"
-            " AND type = (SELECT id FROM names WHERE name = ?4) ORDER BY version",
-            (number, start, end, event_type),
+            f"{_SELECT} WHERE stream = ?1 AND version >= ?2 AND version < ?3 AND type = ?4 ORDER BY version",
+            (number, start, end, kind),
         )
-        return self._events(connection, fetched), (end if end <= last else None)
+        return self.events(connection, fetched), (end if end <= last else None)
 
     def all_page(
         self,
@@ -86,26 +102,49 @@ class Reading:
         last = self.last_position(connection) if until is None else until
         if after >= last:
             return [], None
+        if stretches := self._stretches.behind(connection, after):
+            sealed = [row for row in self._sealed(connection, stretches) if after < row[0] <= last]
+            going = min(last, stretches[0].until)
+            if len(sealed) > rows:
+                sealed, going = sealed[:rows], sealed[rows - 1][0]
+            if types is not None:
+                kinds = set(self._numbers_of(connection, types))
+                sealed = [row for row in sealed if row[3] in kinds]
+            if stream_id is not None:
+                numbers = {number for number, _, _ in fetch(connection, _STREAM, (stream_id,))}
+                sealed = [row for row in sealed if row[1] in numbers]
+            return self.events(connection, sealed), (going if going < last else None)
         if types is None and stream_id is None:
             fetched = fetch(
                 connection,
                 f"{_SELECT} WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
                 (after, last, rows),
             )
-            return self._events(connection, fetched), (fetched[-1][0] if len(fetched) == rows else None)
+            return self.events(connection, fetched), (fetched[-1][0] if len(fetched) == rows else None)
         # Bounded by positions rather than by hits, as above; where retention left a hole, the window starts behind it.
         ((first,),) = fetch(connection, _NEXT_POSITION, (after,))
         end = min(last, first + 16 * rows)
         where = " WHERE position >= ? AND position <= ?"
         values: list[int | str] = [first, end]
         if types is not None:
-            where += " AND type IN (SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?)))"
+            where += f" AND type IN ({_TYPES})"
             values.append(json.dumps(types))
         if stream_id is not None:
             where += " AND +stream = (SELECT id FROM streams WHERE name = ?)"
             values.append(stream_id)
         fetched = fetch(connection, f"{_SELECT}{where} ORDER BY position", values)
-        return self._events(connection, fetched), (end if end < last else None)
+        return self.events(connection, fetched), (end if end < last else None)
+
+    def rows_page(self, connection: apsw.Connection, after: int, *, rows: int) -> list[Row]:
+        """Some rows after a position, in order, as they are stored: for who looks for damage.
+
+        Raises:
+            StretchDamageError: those that follow cannot be read; ``stretch.until`` is the place to go on from.
+        """
+        if stretches := self._stretches.behind(connection, after):
+            found = [row for row in self._stretches.merged(connection, stretches) if row[0] > after]
+            return found or self.rows_page(connection, stretches[0].until, rows=rows)
+        return fetch(connection, _WHOLE, (after, rows))
 
     def last_position(self, connection: apsw.Connection) -> int:
         """Of the last event that is there, 0 if none is."""
@@ -127,12 +166,17 @@ class Reading:
         """How many events are there: exact, and cheap, since versions have no holes."""
         return int(fetch(connection, _COUNT)[0][0])
 
-    def _events(self, connection: apsw.Connection, rows: list[tuple]) -> list[RecordedEvent]:  # type: ignore[type-arg]  # any row
+    def events(self, connection: apsw.Connection, rows: Sequence[Row]) -> list[RecordedEvent]:
+        """Events of rows, sealed or not.
+
+        Raises:
+            StoreCorruptError: one cannot be read.
+        """
         # The loop of the whole room: exact dicts, C calls, and no look-up twice.
         names, streams, origins = self._names.known, self._streams.known, self._origins.known
         events: list[RecordedEvent] = []
         append = events.append
-        for position, stream, version, kind, time_ns, origin, seq, ids, data in rows:
+        for position, stream, version, kind, time_ns, origin, seq, _, ids, data in rows:
             try:
                 stream_id = streams[stream]
                 type_name = names[kind]
@@ -146,7 +190,10 @@ class Reading:
             if ids is not None:
                 if type(ids) is bytes:
                     text = ids.hex()
-                    trace_id, span_id, parent_id = text[:32], text[32:48], text[48:]
+                    if len(text) == _WITHOUT_SPAN:
+                        trace_id, parent_id = text[:32], text[32:48]
+                    else:
+                        trace_id, span_id, parent_id = text[:32], text[32:48], text[48:]
                 else:
                     trace_id, span_id, parent_id = json.loads(ids)
             try:
@@ -183,6 +230,36 @@ class Reading:
                     f"({error}); check the store with sonde doctor"
                 ) from None
         return events
+
+    def _stream_rows(self, connection: apsw.Connection, stream: int, start: int, *, rows: int) -> list[Row]:
+        """``rows`` of a stream from a version on, or as many as there are: first what is sealed, then the rest."""
+        found: list[Row] = []
+        while len(found) < rows and (stretch := self._stretches.of_stream(connection, stream, start)) is not None:
+            sealed = [row for row in self._sealed(connection, (stretch,)) if row[2] >= start]
+            found += sealed[: rows - len(found)]
+            start = stretch.last_version + 1
+        if len(found) < rows:
+            found += fetch(
+                connection,
+                f"{_SELECT} WHERE stream = ? AND version >= ? ORDER BY version LIMIT ?",
+                (stream, start, rows - len(found)),
+            )
+        return found
+
+    def _numbers_of(self, connection: apsw.Connection, types: Sequence[str]) -> list[int]:
+        return [number for (number,) in fetch(connection, _TYPES, (json.dumps(types),))]
+
+    def _sealed(self, connection: apsw.Connection, stretches: Sequence[Stretch]) -> list[Row]:
+        try:
+            return self._stretches.merged(connection, stretches)
+        except StretchDamageError as error:
+            ((stream_id,),) = fetch(connection, "SELECT name FROM streams WHERE id = ?", (error.stretch.stream,)) or [
+                ("",)
+            ]
+            raise StoreCorruptError(
+                f"cannot read events {error.stretch.first_version} to {error.stretch.last_version} of stream "
+                f"{stream_id!r} in '{self._url}': {error}; check the store with sonde doctor, restore a backup"
+            ) from None
 
     def _large(self, connection: apsw.Connection, place: int) -> dict[str, Any]:
         return decode_object(self._contents.expand(connection, place))

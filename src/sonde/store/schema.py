@@ -7,6 +7,10 @@ Neither the last position nor a stream's head is stored while events are there, 
 they are the maxima of two b-trees, one seek each. Retention, which alone could lower them, writes ``floor`` and
 ``first_version``.
 
+Rows that have been there for a while are *sealed*: many rows of one stream become one of ``stretches``. Whatever is
+sealed stands before whatever is not, by position and by version. So "all events" is a look at two tables, one behind
+the other; see :mod:`sonde.store.sealing`.
+
 Data of 512 bytes and more is kept as pieces, each once, in compressed blocks; see :mod:`sonde.store.contents`.
 """
 
@@ -20,12 +24,13 @@ import apsw
 from sonde.store.rows import fetch
 
 APPLICATION_ID: Final = 0x736F6E64  # "sond"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 # NULL takes no byte in a row: NULL data is {}. Name 0 is the empty string. ``origin`` stands for session, plan, task
-# and writer together. ``ids`` is trace, span and parent in one blob (32 bytes; 24 without a parent), or, where they are
-# no lower-case hex of W3C length, a JSON array of the three texts. ``data`` is JSON, or an integer: the place of its
-# root, ``block << 16 | number``; the column has no type, which would make a text of that.
+# and writer together. ``ids`` is trace, span and parent in one blob (32 bytes; 24 without a parent; 25, the last of
+# them zero, without a span), or, where they are no lower-case hex of W3C length, a JSON array of the three texts.
+# ``data`` is JSON, or an integer: the place of its root, ``block << 16 | number``; the column has no type, which would
+# make a text of that.
 TABLES: Final = (
     "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     "INSERT INTO names (id, name) VALUES (0, '')",
@@ -52,6 +57,21 @@ TABLES: Final = (
         ids BLOB,
         data,
         UNIQUE (stream, version)
+    )""",
+    # Sealed rows, see :mod:`sonde.store.stretch`. ``id`` is ``position << 16 | number``: the stretches of one sealing
+    # share the position of its last row. ``origins`` and ``types`` are the integers that the rows name, as JSON.
+    """CREATE TABLE stretches (
+        id INTEGER PRIMARY KEY,
+        stream INTEGER NOT NULL,
+        last_version INTEGER NOT NULL,
+        first_version INTEGER NOT NULL,
+        last_position INTEGER NOT NULL,
+        first_ns INTEGER NOT NULL,
+        last_ns INTEGER NOT NULL,
+        origins TEXT NOT NULL,
+        types TEXT NOT NULL,
+        bytes BLOB NOT NULL,
+        UNIQUE (stream, last_version)
     )""",
     # Which sequence numbers of a writer the store has: closed ranges, disjoint and never adjacent.
     """CREATE TABLE seen (

@@ -15,7 +15,7 @@ from sonde.store.contents import LARGE, ContentWriter
 from sonde.store.contract import AppendResult, Durability, Record
 from sonde.store.names import NameWriter, storable
 from sonde.store.origins import OriginWriter
-from sonde.store.rows import fetch
+from sonde.store.rows import HEAD, LAST_POSITION, fetch
 
 _COLUMNS = "position, stream, version, type, time_ns, origin, seq, checksum, ids, data"
 _WIDTH = 10
@@ -26,9 +26,8 @@ _CHUNKS = (704, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 _ROW = f"({','.join('?' * _WIDTH)})"
 _INSERTS = {size: f"INSERT INTO events({_COLUMNS})VALUES{','.join([_ROW] * size)}" for size in _CHUNKS}
 
-_LAST_POSITION = "SELECT max(ifnull((SELECT max(position) FROM events), 0), (SELECT floor FROM retention))"
-_STREAM = """SELECT id, max(first_version - 1, ifnull((SELECT max(version) FROM events WHERE stream = id), 0))
-    FROM streams WHERE name = ?"""
+_LAST_POSITION = f"SELECT max({LAST_POSITION}, (SELECT floor FROM retention))"
+_STREAM = f"SELECT id, {HEAD} FROM streams WHERE name = ?"
 _FORGOTTEN = "SELECT forgotten FROM retention"
 _NEW_STREAM = "INSERT INTO streams (name) VALUES (?) RETURNING id"
 
@@ -48,12 +47,15 @@ class _Head:
 
 
 def packed_ids(event: Event) -> bytes | str | None:
-    """Trace, span and parent as one value: a blob in W3C's form, else a JSON array; ``None`` if all are empty."""
+    """Trace, span and parent as one value: a blob in W3C's form, else a JSON array; ``None`` if all are empty.
+
+    What has a parent and no span, as an event within an operation, gets a byte of zero at the end.
+    """
     trace_id, span_id, parent_id = event.trace_id, event.span_id, event.parent_id
     if not (trace_id or span_id or parent_id):
         return None
-    if len(trace_id) == 32 and len(span_id) == 16 and len(parent_id) in (0, 16):
-        joined = trace_id + span_id + parent_id
+    if len(trace_id) == 32 and len(span_id) in (0, 16) and len(parent_id) in (0, 16) and (span_id or parent_id):
+        joined = trace_id + (span_id + parent_id if span_id else f"{parent_id}00")
         try:
             blob = bytes.fromhex(joined)
         except ValueError:

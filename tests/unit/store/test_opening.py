@@ -187,8 +187,8 @@ def test_a_database_of_another_program(tmp_path: Path, mode: Mode) -> None:
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        (7, "schema 7, this release supports up to 2; upgrade sonde or pass another --db"),
-        (1, "schema 1, from before the first release, which has 2; move the file away or pass another --db"),
+        (7, "schema 7, this release supports up to 3; upgrade sonde or pass another --db"),
+        (1, "schema 1, from before the first release, which has 3; move the file away or pass another --db"),
     ],
 )
 @pytest.mark.parametrize("mode", ["ro", "rw", "create"])

@@ -41,14 +41,14 @@ def test_settings_of_the_file(path: Path) -> None:
     assert raw(path, "PRAGMA journal_mode") == [("wal",)]
     assert raw(path, "PRAGMA auto_vacuum") == [(2,)]
     assert raw(path, "PRAGMA application_id") == [(0x736F6E64,)]
-    assert raw(path, "PRAGMA user_version") == [(2,)]
+    assert raw(path, "PRAGMA user_version") == [(3,)]
 
 
 def test_bytes_of_an_event(path: Path) -> None:
     """The budget: half of the original's 244 bytes, 0.6 with ids."""
     count = 5_000
     data = [{"tool": "read_file", "duration_ms": 12.5, "ok": True, "i": n} for n in range(count)]
-    for name, ids, limit in (("plain", ("", "", ""), 122), ("ids", SPAN, 155)):
+    for name, ids, limit in (("plain", ("", "", ""), 122), ("ids", SPAN, 157)):
         target = path.with_name(name)
         with SQLiteStore(target) as store:
             for start in range(0, count, 500):
