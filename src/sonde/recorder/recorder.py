@@ -350,7 +350,8 @@ class Recorder:
         """The second half: wait until all is written. By ``deadline_s`` and half a second it is, or never will be."""
         if self._report is not None:
             return self._report
-        self.hub.wait(max(0.0, deadline_s - time.monotonic()))
+        if self.hub.wait(max(0.0, deadline_s - time.monotonic())) and self._journal is not None:
+            self._journal.waiting(1)  # nothing: what is not written in time is counted exactly
         self._report = self._persister.stop(max(0.0, deadline_s - time.monotonic()))
         if self._journal is not None:
             self._journal.close(is_all_written=is_all_written(self._report))
