@@ -227,9 +227,40 @@ def test_a_forked_child_has_arenas_of_its_own(tmp_path: Path, end: str) -> None:
     assert sorted(found) == [(0, i) for i in range(200)] + [(1, i) for i in range(50)]
 
 
+CHILD = """
+import os, sys, sonde
+rec = sonde.record(sys.argv[1], session_id="s", memory_interval_s=None)
+for i in range(100): rec.emit("n", thread=0, i=i)
+for child in range(1, int(sys.argv[2]) + 1):
+    pid = os.fork()
+    if pid == 0:
+        for i in range(child): rec.emit("n", thread=child, i=i)
+        os.kill(os.getpid(), 9)
+    os.waitpid(pid, 0)
+assert rec.close()
+"""
+
+
+def test_a_forked_child_that_is_killed_at_once_is_counted(tmp_path: Path) -> None:
+    """With durability commit: from the first emit on that returned, what a kill takes from a child is counted."""
+    path = tmp_path / "runs.db"
+    children = 12
+    run = subprocess.run(
+        [sys.executable, "-c", CHILD, str(path), str(children)], capture_output=True, check=False, timeout=60
+    )
+    assert (run.returncode, run.stderr) == (0, b"")
+    sonde.record(path, session_id="next").close()
+    there = sum(thread > 0 for thread, _ in stored(path))
+    with SQLiteStore(path, mode="ro") as store:
+        missed = [event.data["missed"] for event in store.read_by_type("s", EventType.GAP)]
+    emitted = sum(range(1, children + 1))
+    assert emitted <= there + sum(missed) <= emitted + 8 * children
+    assert not os.path.exists(folder_of(str(path)))
+
+
 SIGNALS = """
 import itertools, os, signal, sys, sonde
-rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None, max_pending_bytes=2**32)
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
 i = j = 0
 numbers = itertools.count()
 def handler(*_):  # which may interrupt itself
@@ -240,26 +271,28 @@ def handler(*_):  # which may interrupt itself
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 while j < int(sys.argv[2]):
-    if i < 20_000:  # each handler that interrupts another takes an arena, and they must all fit
+    if i < 20_000:
         rec.emit("n", thread=0, i=i)
         i += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
-assert rec.stats().unjournaled == 0, rec.stats()
-os.write(1, b"%d %d" % (i, next(numbers)))
+stats = rec.stats()
+assert stats.unjournaled == 0, stats
+os.write(1, b"%d %d %d" % (i, next(numbers), stats.journal_bytes))
 os.kill(os.getpid(), 9)
 """
 
 
 def test_signal_handlers_at_1_khz_emit_too(tmp_path: Path) -> None:
-    """A handler that interrupts an emit emits by itself: after a kill both are there."""
+    """A handler that interrupts an emit emits by itself: after a kill both are there; and the journal stays small."""
     path = tmp_path / "runs.db"
     run = subprocess.run(
         [sys.executable, "-c", SIGNALS, str(path), "300"], capture_output=True, check=False, timeout=60
     )
     assert (run.returncode, run.stderr) == (-signal.SIGKILL, b"")
-    i, j = map(int, run.stdout.split())
+    i, j, journal_bytes = map(int, run.stdout.split())
     sonde.record(path, session_id="next").close()
     assert sorted(stored(path)) == [(0, n) for n in range(i)] + [(1, n) for n in range(j)]
+    assert journal_bytes <= (4 << 20) + 4 * 100 * (i + j)
 
 
 CTRL_C = """
