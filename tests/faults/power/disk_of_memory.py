@@ -190,16 +190,17 @@ class Disk:
 
 
 class Mood(NamedTuple):
-    """What one cut is like: how likely a sector gets through, how likely it is torn or garbage, in which order."""
+    """What one cut is like: how likely sectors and names get through, and are torn; whether in any order at all."""
 
     passing: float
-    tearing: float
-    anyhow: bool
+    naming: float
+    tearing: float = 0.0
+    anyhow: bool = False
 
     @classmethod
     def of(cls, rng: random.Random) -> Mood:
         passing = rng.choice([0.0, 0.1, 0.5, 0.9, 1.0, rng.random()])
-        return cls(passing, rng.choice([0.0, 0.02, 0.3]), rng.random() < 0.5)
+        return cls(passing, rng.choice([0.0, 0.5, 1.0]), rng.choice([0.0, 0.02, 0.3]), rng.random() < 0.5)
 
 
 class Platter:
@@ -247,7 +248,7 @@ class Platter:
         """One of the states that the files can be found in."""
         names = dict(self.names)
         for path, steps in self.renamed.items():
-            passed = rng.randint(0, len(steps)) if mood.passing < 1 else len(steps)
+            passed = sum(1 for _ in steps if rng.random() < mood.naming)
             if passed:
                 names[path] = steps[passed - 1][1]
         found: dict[str, bytes | None] = {}

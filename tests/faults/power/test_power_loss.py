@@ -232,7 +232,7 @@ def test_the_disk_has_what_the_files_have(tmp_path: Path) -> None:
         for number in range(20):
             store.append("s", [Event("n", data={"n": number, "text": "x" * 2000 * (number % 3)})] * 3)
         platter = memory.Platter({}, disk.log)
-        found = platter.found(random.Random(0), memory.Mood(passing=1.0, tearing=0.0, anyhow=False))
+        found = platter.found(random.Random(0), memory.Mood(passing=1.0, naming=1.0))
         assert sorted(found) == ["made", "made/runs.db", "made/runs.db-wal"]
         for path in ("made/runs.db", "made/runs.db-wal"):
             assert found[path] == (tmp_path / path).read_bytes()
@@ -293,7 +293,7 @@ def test_a_file_torn_while_it_was_made_is_made_again(tmp_path: Path) -> None:
     with disk.attached():
         SQLiteStore(tmp_path / "live" / "runs.db").close()
     at = next(number for number, entry in enumerate(disk.log, 1) if isinstance(entry, memory.Write) and entry.file == 0)
-    found = memory.Platter({}, disk.log[:at]).found(random.Random(0), memory.Mood(0.0, 0.0, anyhow=False))
+    found = memory.Platter({}, disk.log[:at]).found(random.Random(0), memory.Mood(passing=0.0, naming=0.0))
     assert found["runs.db"] == b""
     for torn in (bytes(4096), random.Random(0).randbytes(4096)):
         inspection.lay_out({**found, "runs.db": torn}, tmp_path / "found", random.Random(0))
@@ -308,6 +308,6 @@ def test_folders_made_for_a_store_have_their_names_on_the_disk(tmp_path: Path) -
     disk = memory.Disk(tmp_path)
     with disk.attached(), SQLiteStore(tmp_path / "a" / "b" / "runs.db", durability="power") as store:
         store.append("s", [Event("n")])
-        found = memory.Platter({}, disk.log).found(random.Random(0), memory.Mood(0.0, 0.0, anyhow=False))
+        found = memory.Platter({}, disk.log).found(random.Random(0), memory.Mood(passing=0.0, naming=0.0))
     inspection.lay_out(found, tmp_path / "found", random.Random(0))
     assert len(inspection.inspect(tmp_path / "found" / "a" / "b" / "runs.db").events) == 1
