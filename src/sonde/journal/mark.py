@@ -57,6 +57,8 @@ class Header(msgspec.Struct, frozen=True):
     has_arenas: bool
     host: str
     pid: int
+    boot: str
+    """Of the machine: what another one finds need not be what the writer left."""
 
 
 class Words(NamedTuple):
@@ -83,7 +85,7 @@ class Mark:
         self._folder = folder
         self.path = os.path.join(folder, writer_id + SUFFIX)
         content = msgspec.json.encode(
-            Header(writer_id, session_id[:1000], durability, has_arenas, socket.gethostname(), os.getpid())
+            Header(writer_id, session_id[:1000], durability, has_arenas, socket.gethostname(), os.getpid(), boot_id())
         )
         content = _MAGIC.ljust(_HEADER_AT, b"\0") + content
         content = content.ljust(-(-len(content) // _PAGE_BYTES) * _PAGE_BYTES, b"\0")
@@ -145,6 +147,15 @@ def remove_folder(folder: str) -> None:
         os.rmdir(folder)
     except OSError:  # not empty, or gone
         pass
+
+
+def boot_id() -> str:
+    """What tells one boot of this machine from another; empty where the system has no such thing."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def read_mark(handle: int) -> tuple[Header, Words] | None:

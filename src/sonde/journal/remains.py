@@ -13,7 +13,7 @@ import msgspec
 
 from sonde.events import PublishedEvent
 from sonde.journal.arena import Shape, arenas_of, shape_of
-from sonde.journal.mark import HAS_FLOCK, Header, Words, no_files, read_mark, remove_folder
+from sonde.journal.mark import HAS_FLOCK, Header, Words, boot_id, no_files, read_mark, remove_folder
 from sonde.journal.mark import SUFFIX as MARK
 from sonde.journal.record import read_records, unpack_event
 
@@ -168,8 +168,10 @@ def read_arena(path: str, writer_id: str) -> _Found:
 
 def _missing(header: Header, words: Words, stored: int, *, is_damaged: bool) -> int:
     missing = max(0, words.claimed + max(0, words.waiting - 1) - words.accounted - stored)
-    # With arenas an event is in one of them, in the store, or noted as one that none could take.
-    return min(missing, words.unjournaled) if header.has_arenas and not is_damaged else missing
+    # With arenas an event is in one of them, in the store, or noted as one that none could take. But the kernel wrote
+    # them to the disk when it liked: after a power cut they may be of any time, and whole.
+    is_complete = header.has_arenas and not is_damaged and header.boot == boot_id()
+    return min(missing, words.unjournaled) if is_complete else missing
 
 
 def _marks(folder: str) -> list[str]:

@@ -55,12 +55,15 @@ def lay_out_leavings(ledger: Any, at: int, db: Path, rng: random.Random) -> Any:
     chosen = past[-1] if rng.random() < 0.6 else rng.choice(past)
     folder = Path(folder_of(str(db)))
     folder.mkdir(mode=0o700, exist_ok=True)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
     fate = rng.choice(["whole", "whole", "whole", "gone", "empty", "zeros", "garbage"])
     for name, content in chosen.files.items():
         if name.endswith(".mark"):
             ruins = {"empty": b"", "zeros": bytes(len(content)), "garbage": rng.randbytes(len(content))}
             if fate != "gone":
-                (folder / name).write_bytes(ruins.get(fate, content))
+                (folder / name).write_bytes(
+                    ruins.get(fate, content.replace(boot, b"0" * len(boot)))
+                )  # it is another one
         elif rng.random() < 0.9:
             (folder / name).write_bytes(_mixed(name, content, past, rng) if rng.random() < 0.5 else content)
     return chosen if fate == "whole" else None
