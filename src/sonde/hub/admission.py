@@ -25,7 +25,7 @@ _SMALLEST_LIMIT = 1024
 
 # With a witness publishers come by when the inbox has doubled, at first after so many events, at last each so many.
 _FIRST_STEP = 8
-_LARGEST_STEP = 1024
+_LARGEST_STEP = 512
 
 _OPEN, _SHUT = 0, 1
 
@@ -81,31 +81,34 @@ class Admission:
         Told once, the thread may still need milliseconds to get the interpreter and need not be told again. It asks for
         attention before it goes to sleep, and then looks at the inbox once more.
         """
-        length = len(self._inbox)
-        is_wanted = length >= self.wanted
+        is_wanted = len(self._inbox) >= self.wanted
         if is_wanted:
             self.wanted = self.limit
-        self._expect(length)
+        self.expect()
         return is_wanted
 
     def ask(self, wanted: int) -> None:
         """The hub's thread wants to be woken when the inbox is so long."""
         self.wanted = wanted
-        self._expect(len(self._inbox))
+        self.expect()
 
-    def _expect(self, length: int) -> None:
-        """Set ``attention``, where the inbox is of this length."""
+    def expect(self) -> None:
+        """Set ``attention`` by the inbox's length, and tell the witness. By any thread, and by several at once."""
         witness = self._witness
         if witness is None:
             self.attention = self.wanted
             return
-        attention = min(self.wanted, length + min(max(length, _FIRST_STEP), _LARGEST_STEP))
-        if attention > self.attention:  # told before it is so: what the witness knows is never too little
-            witness.waiting(attention)
+        while True:
+            length = len(self._inbox)
+            attention = min(self.wanted, length + min(max(length, _FIRST_STEP), _LARGEST_STEP))
+            told = max(attention, length + 1)
+            if attention > self.attention:  # told before it is so: what the witness knows is never too little
+                witness.waiting(told)
             self.attention = attention
-        else:
-            self.attention = attention
-            witness.waiting(max(attention, self.attention, length + 1))  # a publisher may just have raised it
+            witness.waiting(told)
+            # Between the look and the telling other threads may have published a lot, told more, and been overwritten.
+            if len(self._inbox) < told and self.attention <= told:
+                return
 
     def look(self) -> None:
         """Shut the gate if the inbox holds too much."""

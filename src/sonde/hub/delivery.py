@@ -27,6 +27,7 @@ FAILED = "failed"
 _IDLE_CHECK_S = 0.25
 # Events handed over at once, so that a persister can begin before a long backlog is through.
 _CHUNK_EVENTS = 4096
+_STEP_EVENTS = 512
 # A claim is some microseconds long, or one switch of threads.
 _PROGRESS_ATTEMPTS = 100
 
@@ -177,10 +178,18 @@ class Delivery:
     def _claim(self, size: int) -> list[PublishedEvent]:
         self._claiming = True
         try:
-            if self._witness is not None:
-                self._witness.claimed(self._claimed + size)
-            self._claimed += size
-            return list(starmap(self._inbox.popleft, repeat((), size)))
+            if self._witness is None:
+                self._claimed += size
+                return list(starmap(self._inbox.popleft, repeat((), size)))
+            # In steps: until the inbox's new length is told, the witness takes those of a step for twice as many.
+            batch: list[PublishedEvent] = []
+            while len(batch) < size:
+                step = min(size - len(batch), _STEP_EVENTS)
+                self._witness.claimed(self._claimed + step)
+                self._claimed += step
+                batch.extend(starmap(self._inbox.popleft, repeat((), step)))
+                self._admission.expect()
+            return batch
         finally:
             self._claiming = False
 
