@@ -14,7 +14,7 @@ PINNED  := $(INSTALL) --require-hashes --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-full bench-check docs faults lock clean
+.PHONY: help demo test check bench bench-full bench-check soak docs faults lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-full: $(STAMPS)/bench ## the same with 10 M events in memory and 30 M in t
 
 bench-check: $(STAMPS)/bench ## does the last `make bench` keep the budgets? ARGS=--fresh measures first
 	@$(BIN)/python -m benchmarks.check $(ARGS)
+
+soak: $(STAMPS)/bench ## half an hour at 5,000 events/s with retention on: does anything grow? ARGS='--minutes 3'
+	@$(BIN)/python -m benchmarks.soaking $(ARGS)
 
 docs: $(STAMPS)/docs ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)

@@ -30,7 +30,7 @@ class RetentionKeeper:
     """Prunes every so often, for as long as the recorder is open.
 
     Not on the recorder's own ticker, where a prune of seconds would keep metrics and profiles waiting. What one program
-    removes in a minute is one ``sonde.retention`` event. Recorders of several programs take turns: who finds another one
+    removes in a minute is one ``sonde.retention`` event. Recorders of several programs take turns: who finds another
     at it leaves it to that one. Raises nothing; failures are counted and logged. A forked child goes on by itself.
     """
 
@@ -41,7 +41,9 @@ class RetentionKeeper:
             ConfigError: the store cannot be pruned.
         """
         if not isinstance(store, SQLiteStore) or store.read_only:
-            raise ConfigError(f"cannot keep a retention in '{store.url}': expected a store in a file that can be written")
+            raise ConfigError(
+                f"cannot prune '{store.url}' by a retention: expected a store in a file, open for writing"
+            )
         self._store = store
         self._retention = retention
         self.failures = FailureLog()

@@ -19,7 +19,7 @@ import apsw
 from sonde.store.attachment import Attachment
 from sonde.store.connections import snapshot, transaction
 from sonde.store.removal import Pace
-from sonde.store.rows import fetch
+from sonde.store.rows import LAST_POSITION, fetch
 
 KEPT_STREAMS = 1_000
 KEPT_RANGES = 10_000
@@ -27,17 +27,19 @@ KEPT_RANGES = 10_000
 
 _POSITIONS = 50_000
 
-_BOUNDS = """SELECT ifnull((SELECT max(position) FROM events), 0), ifnull((SELECT max(id) FROM origins), 0),
+_BOUNDS = f"""SELECT {LAST_POSITION}, ifnull((SELECT max(id) FROM origins), 0),
     ifnull((SELECT max(id) FROM names), 0), ifnull((SELECT max(id) FROM streams), 0)"""
 _FIRST = "SELECT min(position) FROM events WHERE position > ?"
 _USED = "SELECT DISTINCT origin, type FROM events WHERE position > ? AND position <= ?"
 _USED_SINCE = "SELECT DISTINCT origin, type FROM events WHERE position > ?"
+_USED_SEALED = "SELECT origins, types FROM stretches WHERE id > ?"
 _ORIGINS = "SELECT id, session, plan, task, writer FROM origins"
 _WRITERS = """SELECT n.id, n.name, (SELECT count(*) FROM seen WHERE writer = n.id) FROM names AS n
     WHERE EXISTS (SELECT 1 FROM seen WHERE writer = n.id) OR EXISTS (SELECT 1 FROM writers WHERE writer = n.id)
     ORDER BY n.id DESC"""
-_EMPTY = """SELECT id FROM streams WHERE NOT EXISTS (SELECT 1 FROM events WHERE stream = streams.id)
-    ORDER BY id DESC LIMIT -1 OFFSET ?"""
+_IS_EMPTY = """NOT EXISTS (SELECT 1 FROM events WHERE stream = streams.id)
+    AND NOT EXISTS (SELECT 1 FROM stretches WHERE stream = streams.id)"""
+_EMPTY = f"SELECT id FROM streams WHERE {_IS_EMPTY} ORDER BY id DESC LIMIT -1 OFFSET ?"
 _LISTED = "(SELECT value FROM json_each(?))"
 _FORGOTTEN = "UPDATE retention SET forgotten = forgotten + 1"
 
@@ -90,9 +92,9 @@ class Forgetting:
         # In this order: each is looked at once more, and then nothing that is left names it.
         seen = (last_origin, json.dumps(gone))
         return (
-            self._remove(gone, lambda connection, some: _remove_origins(connection, some, after=last))
+            self._remove(gone, lambda connection, some: _remove_origins(connection, some, last))
             and self._remove(writers, _remove_writers)
-            and self._remove(names, lambda connection, some: _remove_names(connection, some, after=last, looked_at=seen))
+            and self._remove(names, lambda connection, some: _remove_names(connection, some, last, seen))
             and self._remove(streams, _remove_streams)
         )
 
@@ -112,6 +114,9 @@ class Forgetting:
                     origins.add(origin)
                     types.add(kind)
             position += _POSITIONS
+        # These last: what was sealed meanwhile is in here, or has been seen already.
+        with self._attached().reading() as connection:
+            _add_sealed(connection, 0, origins, types)
         return origins, types
 
     def _gone_writers(self, connection: apsw.Connection, named: Collection[int], last_name: int) -> list[int]:
@@ -140,8 +145,25 @@ class Forgetting:
         return True
 
 
-def _remove_origins(connection: apsw.Connection, numbers: str, *, after: int) -> None:
-    since = json.dumps([origin for origin, _ in fetch(connection, _USED_SINCE, (after,))])
+def _used_since(connection: apsw.Connection, after: int) -> tuple[set[int], set[int]]:
+    """The origins and types of the events behind a position."""
+    origins: set[int] = set()
+    types: set[int] = set()
+    for origin, kind in fetch(connection, _USED_SINCE, (after,)):
+        origins.add(origin)
+        types.add(kind)
+    _add_sealed(connection, after, origins, types)
+    return origins, types
+
+
+def _add_sealed(connection: apsw.Connection, after: int, origins: set[int], types: set[int]) -> None:
+    for sealed_origins, sealed_types in fetch(connection, _USED_SEALED, (after << 16 | 0xFFFF,)):
+        origins.update(json.loads(sealed_origins))
+        types.update(json.loads(sealed_types))
+
+
+def _remove_origins(connection: apsw.Connection, numbers: str, after: int) -> None:
+    since = json.dumps(sorted(_used_since(connection, after)[0]))
     connection.execute(f"DELETE FROM origins WHERE id IN {_LISTED} AND id NOT IN {_LISTED}", (numbers, since))
 
 
@@ -152,8 +174,8 @@ def _remove_writers(connection: apsw.Connection, numbers: str) -> None:
         )
 
 
-def _remove_names(connection: apsw.Connection, numbers: str, *, after: int, looked_at: tuple[int, str]) -> None:
-    used = {kind for _, kind in fetch(connection, _USED_SINCE, (after,))}
+def _remove_names(connection: apsw.Connection, numbers: str, after: int, looked_at: tuple[int, str]) -> None:
+    _, used = _used_since(connection, after)
     for row in fetch(connection, f"{_ORIGINS} WHERE id >= ? OR id IN {_LISTED}", looked_at):
         used.update(row[1:])
     connection.execute(
@@ -165,8 +187,4 @@ def _remove_names(connection: apsw.Connection, numbers: str, *, after: int, look
 
 
 def _remove_streams(connection: apsw.Connection, numbers: str) -> None:
-    connection.execute(
-        f"""DELETE FROM streams WHERE id IN {_LISTED}
-            AND NOT EXISTS (SELECT 1 FROM events WHERE stream = streams.id)""",
-        (numbers,),
-    )
+    connection.execute(f"DELETE FROM streams WHERE id IN {_LISTED} AND {_IS_EMPTY}", (numbers,))

@@ -24,9 +24,9 @@ _IS_SESSION = "SELECT EXISTS (SELECT 1 FROM origins WHERE session = (SELECT id F
 class Running:
     """Which sessions run at one moment: those that a living writer has written to and not ended.
 
-    By the writers: their locks are let go by the kernel when a process dies. A living process may have ended a session,
-    and then the last that it wrote there is ``session.ended``. Of a writer on another host nobody can tell: it counts as
-    living for a day after the session's last event.
+    By the writers: the kernel lets go of their locks when a process dies. A living process may have ended a session,
+    and then the last that it wrote there is ``session.ended``. Of a writer on another host nobody can tell: it counts
+    as living for a day after the session's last event.
     """
 
     def __init__(self, attachment: Attachment, connection: apsw.Connection) -> None:
