@@ -81,9 +81,7 @@ def verdict(soak: Soak) -> tuple[list[str], bool]:
         ),
         (not end["failures"], f"failures in the background: {end['failures'] or 'none'}"),
         (
-            median_rss = statistics.median(one["rss_bytes"] for one in late)
-    first, last = late[0], late[-1]
-    balance == 0,
+            balance == 0,
             f"{remains['removed_events']:,} removed + {remains['events']:,} there = all that was committed"
             + (f", but for {balance}" if balance else ""),
         ),
