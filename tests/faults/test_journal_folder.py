@@ -1,0 +1,167 @@
+"""The journal's folder: full, read-only, removed, its files cut off, while a program records at durability emit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sonde.events import EventType
+from sonde.journal import folder_of
+from sonde.recorder import recover
+from sonde.store import SQLiteStore
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the journal needs Linux")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 600 kB where the journal of ``runs.db`` goes."""
+    folder = Path(folder_of(str(tmp_path / "runs.db")))
+    folder.mkdir(mode=0o700)
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k,mode=700", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mount.returncode:
+        pytest.skip(f"cannot mount a file system of its own here: {mount.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def run(source: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", source, *map(str, arguments)], capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+# The store is locked meanwhile, so that events pile up.
+FILLING = """
+import json, os, sys, apsw, sonde
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+assert rec.flush()
+other = apsw.Connection(sys.argv[1])
+other.execute("BEGIN IMMEDIATE")
+for i in range(10_000):
+    rec.emit("n", i=i, text="x" * 100)
+stats = rec.stats()
+print(json.dumps({"unjournaled": stats.unjournaled, "journal_bytes": stats.journal_bytes}), flush=True)
+if sys.argv[2] == "kill":
+    os.kill(os.getpid(), 9)
+other.execute("ROLLBACK")
+other.close()
+assert rec.close()
+"""
+
+
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_a_small_disk_that_is_full(tmp_path: Path, small_disk: Path, end: str) -> None:
+    """What no arena could take is recorded all the same and counted; after a kill just that is missing, and said."""
+    path = tmp_path / "runs.db"
+    done = run(FILLING, path, end)
+    assert done.returncode == (0 if end == "close" else -signal.SIGKILL), done.stderr
+    outcome = json.loads(done.stdout)
+    assert 0 < outcome["journal_bytes"] <= 600_000
+    assert 3000 < outcome["unjournaled"] < 10_000
+    with SQLiteStore(path) as store:
+        found = recover(store)
+        assert found.missed == (outcome["unjournaled"] if end == "kill" else 0)
+        there = [event.data["i"] for event in store.read_by_type("s", "n")]
+    assert len(there) == len(set(there)) == 10_000 - found.missed
+    assert not list(small_disk.iterdir())
+
+
+PLAIN = """
+import json, sys, sonde
+rec = sonde.record(sys.argv[1], session_id="s", durability=sys.argv[2], memory_interval_s=None)
+for i in range(100):
+    rec.emit("n", i=i)
+assert rec.flush()
+stats = rec.stats()
+assert rec.close()
+print(json.dumps({"unjournaled": stats.unjournaled, "failures": stats.failures}))
+"""
+
+
+@pytest.mark.parametrize("durability", ["commit", "emit"])
+def test_a_folder_that_cannot_be_written(tmp_path: Path, small_disk: Path, durability: str) -> None:
+    """Events are recorded all the same; with emit each is counted as not journaled; a line in the log says why."""
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    done = run(PLAIN, tmp_path / "runs.db", durability)
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["unjournaled"] == (101 if durability == "emit" else 0)  # and session.started
+    assert outcome["failures"]["journal"] >= 1
+    assert done.stderr.count("Read-only file system") == 1
+    with SQLiteStore(tmp_path / "runs.db", mode="ro") as store:
+        assert [event.data["i"] for event in store.read_by_type("s", "n")] == list(range(100))
+
+
+REMOVED = """
+import os, shutil, sys, time, sonde
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+for i in range(100):
+    rec.emit("n", i=i)
+assert rec.flush()
+folder = sys.argv[1] + "-journal.d"
+shutil.rmtree(folder)
+deadline = time.monotonic() + 60
+def is_back():
+    return os.path.isdir(folder) and {name.split(".")[-1] for name in os.listdir(folder)} == {"mark", "arena"}
+while not is_back():
+    assert time.monotonic() < deadline
+    i += 1
+    rec.emit("n", i=i)
+    time.sleep(0.01)
+assert rec.flush()
+for _ in range(5000):
+    i += 1
+    rec.emit("n", i=i)
+stats = rec.stats()
+os.write(1, b"%d" % i)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_folder_that_is_removed_while_it_is_used(tmp_path: Path) -> None:
+    """Within a second or two the journal is there again, and what is emitted from then on survives a kill."""
+    path = tmp_path / "runs.db"
+    done = run(REMOVED, path)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert "somebody removed" in done.stderr
+    with SQLiteStore(path) as store:
+        recover(store)
+        assert [event.data["i"] for event in store.read_by_type("s", "n")] == list(range(int(done.stdout) + 1))
+    assert not os.path.exists(folder_of(str(path)))
+
+
+CUT_OFF = """
+import os, sys, sonde
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+for i in range(100):
+    rec.emit("n", i=i)
+assert rec.flush()
+folder = sys.argv[1] + "-journal.d"
+for name in os.listdir(folder):
+    if name.endswith(".arena"):
+        os.truncate(os.path.join(folder, name), 0)
+while True:
+    rec.emit("n", i=-1)
+"""
+
+
+def test_files_that_are_cut_off_while_they_are_used_end_the_process(tmp_path: Path) -> None:
+    """The next write there is a bus error, which no Python code can catch; what was committed is safe."""
+    path = tmp_path / "runs.db"
+    done = run(CUT_OFF, path)
+    assert done.returncode == -signal.SIGBUS, done.stderr
+    with SQLiteStore(path) as store:
+        found = recover(store)
+        assert [event.data["i"] for event in store.read_by_type("s", "n") if event.data["i"] >= 0] == list(range(100))
+        assert found.missed == sum(gap.data["missed"] for gap in store.read_by_type("s", EventType.GAP))
+    assert not os.path.exists(folder_of(str(path)))

@@ -1,0 +1,161 @@
+"""Damage: what comes back from files of a dead writer that somebody changed, cut off or removed; the rest counts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sonde.events import EventType, PublishedEvent
+from sonde.failures import FailureLog
+from sonde.journal.arena import arenas_of
+from sonde.journal.arenas import Arenas
+from sonde.journal.journal import Journal
+from sonde.journal.mark import CLAIMED, Mark
+from sonde.journal.record import pack_record
+from sonde.recorder.recovery import Recovery, pending, recover
+from sonde.store import SQLiteStore
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the journal needs Linux")
+
+COUNT = 5000
+
+
+def event(seq: int) -> PublishedEvent:
+    return PublishedEvent("n", seq, "s", data={"text": "x" * 100}, writer_id="w", seq=seq)
+
+
+def dead_writer(path: Path) -> list[Path]:
+    """A writer of 5,000 events that went as a kill would have it; its arenas."""
+    folder = f"{path}-journal.d"
+    mark = Mark(folder, "w", session_id="s", durability="emit", has_arenas=True)
+    arenas = Arenas(folder, "w", mark, max_bytes=1 << 28)
+    record = arenas.recording(lambda _: None)
+    for seq in range(1, COUNT + 1):
+        record(event(seq))
+    mark.words[CLAIMED] = COUNT
+    arenas.close(keep=True)
+    mark.forget()
+    return sorted(map(Path, arenas_of(folder, "w")), key=lambda path: int(path.name.split(".")[1]))
+
+
+def recovered(path: Path) -> tuple[Recovery, int, int]:
+    """What recovery says, how many events are there, and how many the gap says are missing; nothing is left."""
+    with SQLiteStore(path) as store:
+        said = pending(store)
+        found = recover(store)
+        assert (said.events, said.missed) == (found.events, found.missed)
+        there = [each.seq for each in store.read_by_type("s", "n")]
+        assert len(there) == len(set(there)) == found.events
+        missed = sum(gap.data["missed"] for gap in store.read_by_type("s", EventType.GAP))
+        assert recover(store) == Recovery()
+        assert missed == found.missed
+    assert not os.path.exists(f"{path}-journal.d")
+    return found, len(there), missed
+
+
+def test_an_undamaged_journal_misses_nothing(tmp_path: Path) -> None:
+    """The measure of the tests below."""
+    dead_writer(tmp_path / "runs.db")
+    assert recovered(tmp_path / "runs.db") == (Recovery(1, COUNT, 0, 0), COUNT, 0)
+
+
+@pytest.mark.parametrize("bits", [1, 5, 40])
+def test_flipped_bits_cost_the_records_that_they_hit(tmp_path: Path, bits: int) -> None:
+    """All others are recovered, those behind the damage included, and exactly the lost ones are counted."""
+    path = tmp_path / "runs.db"
+    first = dead_writer(path)[0]
+    content = bytearray(first.read_bytes())
+    begin = len(content) - len(content.lstrip(b"\0"))
+    for number in range(bits):  # each in another record of one segment
+        content[begin + 30 + 500 * number] ^= 0x10
+    first.write_bytes(content)
+    found, there, missed = recovered(path)
+    assert (there, missed) == (COUNT - bits, bits)
+    assert found.torn == bits
+
+
+def cut_off(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def noise(path: Path) -> None:
+    path.write_bytes(os.urandom(path.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [cut_off, emptied, noise, os.unlink])
+def test_a_file_that_is_no_longer_what_it_was(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    """What the other files hold is recovered, and exactly what this one held is counted as missing."""
+    path = tmp_path / "runs.db"
+    arenas = dead_writer(path)
+    assert len(arenas) >= 2
+    damage(arenas[0])
+    _, there, missed = recovered(path)
+    assert 0 < there < COUNT
+    assert missed == COUNT - there
+
+
+def test_a_record_that_a_kill_cut_off_is_no_loss(tmp_path: Path) -> None:
+    """Its emit had not returned: it is counted as torn, and nothing is said to be missing."""
+    path = tmp_path / "runs.db"
+    torn = dead_writer(path)[-1]
+    begun = pack_record(event(COUNT + 1))[:50]
+    content = torn.read_bytes()
+    used = len(content.rstrip(b"\0"))
+    torn.write_bytes(content[:used] + begun + content[used + len(begun) :])
+    assert recovered(path) == (Recovery(1, COUNT, 1, 0), COUNT, 0)
+
+
+def test_a_recovery_that_was_killed_while_it_removed_files(tmp_path: Path) -> None:
+    """The next one finds fewer files than there were, and doesn't take that for damage."""
+    path = tmp_path / "runs.db"
+    arenas = dead_writer(path)
+    mark = Path(f"{path}-journal.d/w.mark")
+    kept = mark.read_bytes()
+    with SQLiteStore(path) as store:
+        assert recover(store).events == COUNT
+        arenas[0].parent.mkdir()
+        # As it puts that down before it removes the first file.
+        mark.write_bytes(kept[:56] + bytes(8) + kept[64:])
+        assert recover(store) == Recovery(1, 0, 0, 0)
+
+
+def test_a_folder_that_somebody_removes_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it records: the mark is there again with what it said, and so are arenas, for the events from then on."""
+    monkeypatch.setattr("sonde.journal.journal._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("sonde.journal.upkeep._INSPECT_EVERY_S", 0.0)
+    path = tmp_path / "runs.db"
+    folder = Path(f"{path}-journal.d")
+    journal = Journal(
+        str(folder), session_id="s", durability="emit", is_full=True, max_bytes=1 << 28, failures=FailureLog()
+    )
+    inbox = journal.begin("w")
+    journal.open()
+    for seq in range(1, 11):
+        inbox.append(event(seq))
+    journal.claimed(10)
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+
+    class Stuck:
+        def is_passed(self) -> bool:
+            return False
+
+    journal.tidy(Stuck, accounted=0)
+    assert journal.unjournaled == 10
+    assert journal.failures.counts["journal"] == 1
+    for seq in range(11, 21):
+        inbox.append(event(seq))
+    journal.claimed(20)
+    assert [each.seq for each in inbox] == list(range(1, 21))
+    journal.begin("")  # as a kill would have it: all is let go
+    found, there, missed = recovered(path)
+    assert (there, missed, found.torn) == (10, 10, 0)
