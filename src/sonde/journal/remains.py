@@ -171,7 +171,9 @@ def _missing(header: Header, words: Words, stored: int, *, is_damaged: bool) -> 
     # With arenas an event is in one of them, in the store, or noted as one that none could take. But the kernel wrote
     # them to the disk when it liked: after a power cut they may be of any time, and whole.
     is_complete = header.has_arenas and not is_damaged and header.boot == boot_id()
-    return min(missing, words.unjournaled) if is_complete else missing
+    # What the hub had taken and is nowhere for all that, the store had, and lost: its log was damaged.
+    lost = max(0, words.claimed - words.accounted - stored)
+    return max(lost, min(missing, words.unjournaled)) if is_complete else missing
 
 
 def _marks(folder: str) -> list[str]:
