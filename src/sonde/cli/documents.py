@@ -69,6 +69,7 @@ class SessionDocument(msgspec.Struct, frozen=True):
     operations: int
     failures: int
     missed: int
+    removed: int
     tokens: dict[str, int]
     cost_usd: float | None
     cost_reported_usd: float | None
@@ -96,6 +97,7 @@ def session_document(summary: SessionSummary) -> SessionDocument:
         operations=summary.operations,
         failures=summary.failures,
         missed=summary.missed,
+        removed=summary.removed,
         tokens=summary.tokens,
         cost_usd=summary.cost.usd,
         cost_reported_usd=summary.cost.reported_usd,
@@ -230,6 +232,21 @@ class RedactDocument(msgspec.Struct, frozen=True):
     replaced: dict[str, int]
     cut: int
     size_bytes: int
+
+
+class PruneDocument(msgspec.Struct, frozen=True):
+    """What ``prune`` removed, or would remove."""
+
+    db: str
+    dry_run: bool
+    events: int
+    sessions: int
+    removals: list[dict[str, Any]]
+    running: list[str]
+    bytes_before: int
+    bytes_after: int
+    complete: bool
+    over: bool
 
 
 class RunDocument(msgspec.Struct, frozen=True):

@@ -38,6 +38,7 @@ COMMANDS = {
     "export": "export",
     "import": "importing",
     "redact": "redact",
+    "prune": "prune",
     "backup": "backup",
     "doctor": "doctor",
     "completion": "completion",

@@ -17,7 +17,7 @@ from sonde.cli.output import data_console, note, print_json
 from sonde.cli.progress import progress
 from sonde.cli.wording import amount_text, dollars, duration_text, middle_cut, moment_text, plural, shortened
 from sonde.query import CostTotal, Pulse, SessionSummary, Status, session_from_events
-from sonde.store import EventStore, StreamInfo
+from sonde.store import RETENTION_STREAM, EventStore, StreamInfo
 
 _WIDE = 84
 _DEFAULT_LIMIT = 20
@@ -69,7 +69,11 @@ def command(
 
 def newest_first(store: EventStore) -> list[StreamInfo]:
     """The streams of a store, the one that began last first; without those that retention emptied."""
-    streams = [stream for stream in reversed(store.streams()) if stream.first_version]
+    streams = [
+        stream
+        for stream in reversed(store.streams())
+        if stream.first_version and stream.stream_id != RETENTION_STREAM
+    ]
     return sorted(streams, key=lambda stream: -stream.first_time_ns)
 
 

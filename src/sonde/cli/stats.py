@@ -82,6 +82,8 @@ def print_sums(sums: Sums, console: Console, *, rows: int | None, glyphs: Glyphs
     line = Text(" · ".join(head))
     if sums.failures:
         line.append(f" · {sums.failures:,} failed", "red")
+    if sums.removed:
+        line.append(f" · {sums.removed:,} removed by retention", "dim")
     if sums.missed:
         line.append(f" · {sums.missed:,} events missed", "bold yellow")
     console.print(line)

@@ -37,6 +37,7 @@ class TotalDocument(msgspec.Struct, frozen=True):
     operations: int
     failures: int
     missed: int
+    removed: int
     tokens: dict[str, int]
     cost_usd: float | None
     cost_reported_usd: float | None
@@ -165,6 +166,7 @@ def stats_documents(sums: Sums) -> Iterator[TotalDocument | EventTypeDocument | 
         operations=sums.operations,
         failures=sums.failures,
         missed=sums.missed,
+        removed=sums.removed,
         tokens=dict(sums.tokens),
         cost_usd=cost.usd,
         cost_reported_usd=cost.reported_usd,

@@ -76,7 +76,7 @@ class Sums:
 
     def __init__(self) -> None:
         """Nothing added yet."""
-        self.sessions = self.events = self.operations = self.failures = self.missed = 0
+        self.sessions = self.events = self.operations = self.failures = self.missed = self.removed = 0
         self.session_s = 0.0
         self._shortest_s, self._longest_s = math.inf, 0.0
         self.types: Counter[str] = Counter()
@@ -105,6 +105,7 @@ class Sums:
         self.operations += summary.operations
         self.failures += summary.failures
         self.missed += summary.missed
+        self.removed += summary.removed
         self.tokens.update(totals.tokens)
         self.cost = _sum(self.cost, totals.cost)
         for model, tokens in totals.tokens_by_model.items():

@@ -133,6 +133,8 @@ def print_header(summary: SessionSummary, console: Console, *, peak_bytes: int =
         if value:
             line = Text.assemble((f"  {label:<9}", "dim"), printable(value))
             console.print(line, overflow="fold")
+    if summary.removed:
+        console.print(Text(f"  {'removed':<9}{plural(summary.removed, 'event')} by retention, the oldest", "dim"))
     if summary.missed:
         console.print(Text(f"  {'missed':<9}{plural(summary.missed, 'event')} never reached the store", GAP_STYLE))
     console.print()

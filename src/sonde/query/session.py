@@ -22,7 +22,8 @@ class SessionSummary(msgspec.Struct):
 
     ``ended_ns`` is ``None`` while it has not ended; ``last_ns`` is the time of its last event. ``duration_s`` goes from
     the first to the last event, by the events' own times, and is never negative. ``missed`` counts the events that the
-    recorder says it lost. ``pid``, ``host``, ``argv`` are of the process that recorded it last.
+    recorder says it lost, ``removed`` those at its beginning that retention has removed: nothing else here knows of
+    them. ``pid``, ``host``, ``argv`` are of the process that recorded it last.
     """
 
     session_id: str
@@ -36,6 +37,7 @@ class SessionSummary(msgspec.Struct):
     operations: int
     failures: int
     missed: int
+    removed: int
     tokens: dict[str, int]
     cost: CostTotal
     tags: list[str]
@@ -92,6 +94,7 @@ def session_from_events(stream_id: str, events: Iterable[RecordedEvent], *, puls
         operations=len(operations),
         failures=sum(1 for operation in operations if operation.status is Status.FAILED),
         missed=sum(count for count in gaps if isinstance(count, int)),
+        removed=_removed(kept),
         tokens=totals.tokens,
         cost=totals.cost,
         tags=sorted({str(tag) for run in runs for tag in _list(run.data.get("tags"))}),
@@ -103,12 +106,23 @@ def session_from_events(stream_id: str, events: Iterable[RecordedEvent], *, puls
     return Session(summary, tree, totals)
 
 
+def _removed(events: list[RecordedEvent]) -> int:
+    """The versions before the first event, unless that one is a gap and says itself where they are."""
+    if not events:
+        return 0
+    first = events[0]
+    missed = first.data.get("missed") if first.type == EventType.GAP.value else 0
+    return max(0, first.version - 1 - (missed if isinstance(missed, int) else 0))
+
+
 def _status(runs: list[Operation], tree: OperationTree, writers: list[Liveness]) -> Status:
     if runs:
         running = any(run.status is Status.RUNNING for run in runs)
         return Status.RUNNING if running else runs[-1].status
     if Liveness.ALIVE in writers:
         return Status.RUNNING
+    if any(operation.parent_missing for operation in tree.operations):
+        return Status.INTERRUPTED  # its beginning was removed, and it never came to an end
     open_statuses = {operation.status for operation in tree.operations if not operation.ended}
     for status in (Status.RUNNING, Status.INTERRUPTED, Status.STALE):
         if status in open_statuses:
