@@ -1,0 +1,122 @@
+"""A bit of the file flips, anywhere: whatever event that changes, it is found."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sonde.errors import StoreError
+from sonde.events import Event
+from sonde.store import SQLiteStore
+
+WORDS = ("the agent reads a file", "and writes another", "then runs the tests", "which fail", "so it thinks again")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed store with events of every kind: small and large, with and without spans, some removed."""
+    path = tmp_path_factory.mktemp("sound") / "runs.db"
+    chance = random.Random(1)
+    prompt = ""
+    with SQLiteStore(path) as store:
+        for number in range(400):
+            prompt += f"{chance.choice(WORDS)} {number}. "
+            data = {"n": number, "text": chance.choice(WORDS) * chance.randrange(3)}
+            if number % 10 == 0:
+                data["messages"] = [prompt]
+            store.append(
+                f"stream-{number % 5}",
+                [
+                    Event(
+                        f"type-{number % 7}",
+                        1_700_000_000_000_000_000 + number,
+                        session_id=f"stream-{number % 5}",
+                        task_id=f"task-{number % 3}",
+                        data=data,
+                        trace_id=f"{chance.getrandbits(128):032x}",
+                        span_id=f"{chance.getrandbits(64):016x}",
+                        parent_id=f"{chance.getrandbits(64):016x}" if number % 2 else "",
+                    )
+                ],
+            )
+        store.truncate("stream-4", 40)
+    assert not path.with_name("runs.db-wal").exists()
+    return path
+
+
+def all_events(path: Path) -> list[tuple[object, ...]]:
+    with SQLiteStore(path, mode="ro") as store:
+        return [
+            (
+                event.stream_id,
+                event.version,
+                event.type,
+                event.time_ns,
+                event.session_id,
+                event.plan_id,
+                event.task_id,
+                event.data,
+                event.trace_id,
+                event.span_id,
+                event.parent_id,
+                event.writer_id,
+                event.seq,
+            )
+            for event in store.read_all()
+        ]
+
+
+def is_found(path: Path) -> bool:
+    """Whether a look at the whole file finds anything wrong."""
+    try:
+        with SQLiteStore(path, mode="ro") as store:
+            return any(True for _ in store.verify())
+    except StoreError:
+        return True
+
+
+def is_as_it_was(path: Path, before: list[tuple[object, ...]]) -> bool:
+    try:
+        return all_events(path) == before
+    except StoreError:
+        return False
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 20))])
+def test_every_flip_that_matters_is_found(
+    tmp_path: Path, sound: Path, fault_report: Callable[..., None], seed: int
+) -> None:
+    """No bit changes an event unnoticed; flips where nothing is stored harm nothing; nothing else than an error."""
+    chance = random.Random(seed)
+    before = all_events(sound)
+    assert len(before) == 400 - 39
+    content = sound.read_bytes()
+    path = tmp_path / "runs.db"
+    shutil.copyfile(sound, path)
+    flips = 60 if seed == 0 else 200
+    changed = found = 0
+    unnoticed = []
+    for _ in range(flips):
+        place, bit = chance.randrange(len(content)), chance.randrange(8)
+        with path.open("r+b") as file:
+            file.seek(place)
+            file.write(bytes([content[place] ^ 1 << bit]))
+        is_changed, is_noticed = not is_as_it_was(path, before), is_found(path)
+        changed += is_changed
+        found += is_changed and is_noticed
+        if is_changed and not is_noticed:
+            unnoticed.append((place, bit))
+        with path.open("r+b") as file:
+            file.seek(place)
+            file.write(content[place : place + 1])
+    assert not unnoticed
+    assert is_as_it_was(path, before)
+    fault_report(
+        fault="a bit of the store's file flips, anywhere",
+        promised="sonde doctor finds every flip that changes an event, or keeps one from being read",
+        seen={"flips": flips, "changed an event": changed, "of these found": found, "not found": len(unnoticed)},
+    )
