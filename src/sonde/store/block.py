@@ -58,14 +58,23 @@ def number_of(place: int) -> int:
 
 def pack(entries: Sequence[Entry], *, level: int) -> bytes:
     """Entries as a block. The GIL is released while zlib works."""
-    head = bytearray(_varint(len(entries)))
+    head = bytearray(varint(len(entries)))
     for kind, body in entries:
-        head += _varint(len(body) << 2 | kind)
+        head += varint(len(body) << 2 | kind)
     return zlib.compress(b"".join([head, *[body for _, body in entries]]), level)
 
 
 def unpack(block: bytes) -> list[Entry]:
     """The inverse of :func:`pack`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    return entries_of(inflate(block))
+
+
+def inflate(block: bytes) -> bytes:
+    """A block as it is without compression.
 
     Raises:
         ValueError: it is damaged.
@@ -77,10 +86,19 @@ def unpack(block: bytes) -> list[Entry]:
         raise ValueError(str(error)) from None
     if not inflating.eof:
         raise ValueError("it ends too early")
-    count, at = _read(raw, 0)
+    return raw
+
+
+def entries_of(raw: bytes) -> list[Entry]:
+    """The entries of a block that was inflated.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    count, at = read_varint(raw, 0)
     sizes = []
     for _ in range(count):
-        size, at = _read(raw, at)
+        size, at = read_varint(raw, at)
         sizes.append(size)
     entries = []
     for size in sizes:
@@ -98,10 +116,10 @@ def recipe(parts: Sequence[Part], block: int) -> bytes:
     for part in parts:
         if isinstance(part, Piece):
             place = part.place or 0
-            made += _varint((block - block_of(place)) << 1 | 1)
-            made += _varint(number_of(place))
+            made += varint((block - block_of(place)) << 1 | 1)
+            made += varint(number_of(place))
         else:
-            made += _varint(len(part) << 1)
+            made += varint(len(part) << 1)
             made += part
     return bytes(made)
 
@@ -114,9 +132,9 @@ def parts_of(recipe: bytes, block: int) -> Iterator[bytes | int]:
     """
     at, size = 0, len(recipe)
     while at < size:
-        head, at = _read(recipe, at)
+        head, at = read_varint(recipe, at)
         if head & 1:
-            number, at = _read(recipe, at)
+            number, at = read_varint(recipe, at)
             if number >= MAX_ENTRIES or head >> 1 > block:
                 raise ValueError("a reference leads nowhere")
             yield place_of(block - (head >> 1), number)
@@ -139,7 +157,8 @@ def neighbours(entries: Sequence[Entry], block: int) -> set[int]:
     } - {block}
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A number that is not negative, seven bits a byte, the low ones first."""
     made = bytearray()
     while number > 0x7F:
         made.append(number & 0x7F | 0x80)
@@ -148,7 +167,12 @@ def _varint(number: int) -> bytes:
     return bytes(made)
 
 
-def _read(text: bytes, at: int) -> tuple[int, int]:
+def read_varint(text: bytes, at: int) -> tuple[int, int]:
+    """The inverse of :func:`varint`, and where it ends.
+
+    Raises:
+        ValueError: it is cut off.
+    """
     number = shift = 0
     try:
         while (byte := text[at]) > 0x7F:

@@ -11,9 +11,9 @@ import apsw
 
 from sonde.store.block import NODE, TEXT, neighbours
 from sonde.store.contents import count_uses
-from sonde.store.expansion import read_block
 from sonde.store.piece import DIGEST_BYTES, digest_of_text
 from sonde.store.rows import fetch
+from sonde.store.shelving import read_block, remove_blocks
 
 _RELEASE = """INSERT INTO uses (block, count) SELECT data >> 16, -count(*) FROM events
     WHERE stream = ? AND version < ? AND typeof(data) = 'integer' GROUP BY 1
@@ -39,11 +39,12 @@ def collect_some(connection: apsw.Connection, *, most: int) -> bool:
         return True
     connection.execute(_NOTE)
     for block in blocks:
-        _remove(connection, block)
+        _forget(connection, block)
+    remove_blocks(connection, blocks)
     return False
 
 
-def _remove(connection: apsw.Connection, block: int) -> None:
+def _forget(connection: apsw.Connection, block: int) -> None:
     try:
         entries = read_block(connection, block)
         named = neighbours(entries, block)
@@ -56,5 +57,4 @@ def _remove(connection: apsw.Connection, block: int) -> None:
             elif entry.kind == NODE:
                 connection.execute(_FORGET, (entry.body[:DIGEST_BYTES], block))
         count_uses(connection, Counter(dict.fromkeys(named, -1)))
-    connection.execute("DELETE FROM blocks WHERE id = ?", (block,))
     connection.execute("DELETE FROM uses WHERE block = ?", (block,))

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import apsw
 
-from sonde.store.block import NODE, TEXT, Entry, block_of, number_of, parts_of, unpack
+from sonde.store.block import NODE, TEXT, Entry, block_of, number_of, parts_of
 from sonde.store.recent import Recent
-from sonde.store.rows import fetch
+from sonde.store.shelving import ContentDamageError, read_row
 
 CACHE_BYTES = 16 * 1024 * 1024
 _ENTRY_BYTES = 150  # what Python needs for each
 _MAX_BYTES = 1 << 30  # of one text: SQLite's own limit
 _DEEPEST = 100  # ours are some ten levels deep
-
-
-class ContentDamageError(ValueError):
-    """A block that is missing or cannot be read; the message says which and why."""
 
 
 class ContentReader:
@@ -78,21 +74,8 @@ class ContentReader:
         entries = self._blocks.get(block)
         if entries is None:
             self.blocks_read += 1
-            entries = read_block(connection, block)
-            self._blocks.put(block, entries, sum(len(entry.body) + _ENTRY_BYTES for entry in entries))
+            found = read_row(connection, block)
+            entries = found[block]
+            for number, its in found.items():
+                self._blocks.put(number, its, sum(len(entry.body) + _ENTRY_BYTES for entry in its))
         return entries
-
-
-def read_block(connection: apsw.Connection, block: int) -> list[Entry]:
-    """The entries of a block, from the file.
-
-    Raises:
-        ContentDamageError: it is not there, or not what was written.
-    """
-    rows = fetch(connection, "SELECT bytes FROM blocks WHERE id = ?", (block,))
-    if not rows:
-        raise ContentDamageError(f"content block {block} is missing")
-    try:
-        return unpack(rows[0][0])
-    except (ValueError, TypeError) as error:
-        raise ContentDamageError(f"content block {block} cannot be read: {error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -11,11 +12,12 @@ import apsw
 from sonde.errors import StoreCorruptError
 from sonde.events import Position, RecordedEvent, decode_object
 from sonde.store.contract import StreamInfo
-from sonde.store.expansion import ContentDamageError, ContentReader
+from sonde.store.expansion import ContentReader
 from sonde.store.names import NameReader
 from sonde.store.origins import OriginReader
 from sonde.store.rows import HEAD, LAST_POSITION, fetch
 from sonde.store.sealing import Stretch, StretchDamageError, StretchReader
+from sonde.store.shelving import ContentDamageError
 from sonde.store.stretch import COLUMNS, Row
 
 # The checksum, which takes time, is for who looks for damage: nobody else needs it.
@@ -41,6 +43,8 @@ _COUNT = f"SELECT ifnull(sum(1 + {HEAD} - first_version), 0) FROM streams"
 _TYPES = "SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?))"
 
 _WITHOUT_SPAN = 50  # hexadecimal digits of ``ids``
+
+_position = itemgetter(0)
 
 Page = tuple[list[RecordedEvent], int | None]
 """Events, and the place to go on from; ``None``: there is no more."""
@@ -135,16 +139,24 @@ class Reading:
         fetched = fetch(connection, f"{_SELECT}{where} ORDER BY position", values)
         return self.events(connection, fetched), (end if end < last else None)
 
-    def rows_page(self, connection: apsw.Connection, after: int, *, rows: int) -> list[Row]:
+    def rows_page(
+        self, connection: apsw.Connection, after: int, *, rows: int
+    ) -> tuple[list[Row], list[StretchDamageError], int | None]:
         """Some rows after a position, in order, as they are stored: for who looks for damage.
 
-        Raises:
-            StretchDamageError: those that follow cannot be read; ``stretch.until`` is the place to go on from.
+        And what of them cannot be read, and the place to go on from.
         """
+        damage: list[StretchDamageError] = []
         if stretches := self._stretches.behind(connection, after):
-            found = [row for row in self._stretches.merged(connection, stretches) if row[0] > after]
-            return found or self.rows_page(connection, stretches[0].until, rows=rows)
-        return fetch(connection, _WHOLE, (after, rows))
+            found: list[Row] = []
+            for stretch in stretches:
+                try:
+                    found += [row for row in self._stretches.rows(connection, stretch) if row[0] > after]
+                except StretchDamageError as error:
+                    damage.append(error)
+            return sorted(found, key=_position), damage, stretches[0].until
+        found = fetch(connection, _WHOLE, (after, rows))
+        return found, damage, found[-1][0] if found else None
 
     def last_position(self, connection: apsw.Connection) -> int:
         """Of the last event that is there, 0 if none is."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import apsw
@@ -164,4 +165,4 @@ class StretchReader:
         """The rows of stretches that were sealed together, in order of position."""
         if len(stretches) == 1:
             return self.rows(connection, stretches[0])
-        return sorted(row for stretch in stretches for row in self.rows(connection, stretch))
+        return sorted((row for stretch in stretches for row in self.rows(connection, stretch)), key=itemgetter(0))

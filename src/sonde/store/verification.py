@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import apsw
 
 from sonde.errors import StoreCorruptError
 from sonde.events import RecordedEvent, checksum
-from sonde.store.block import NODE, TEXT, neighbours, place_of
+from sonde.store.block import NODE, TEXT, block_of, neighbours, place_of
 from sonde.store.connections import snapshot
-from sonde.store.expansion import ContentReader, read_block
+from sonde.store.expansion import ContentReader
 from sonde.store.piece import DIGEST_BYTES, digest_of_text
 from sonde.store.reading import Reading
 from sonde.store.rows import fetch
+from sonde.store.sealing import StretchDamageError, StretchReader, all_stretches
+from sonde.store.shelving import ContentDamageError, all_blocks
+from sonde.store.stretch import Row
 
 _ROWS = 1_000
-_RAW = """SELECT e.position, s.name, e.version, e.checksum, e.data, e.stream FROM events AS e
-    LEFT JOIN streams AS s ON s.id = e.stream WHERE e.position > ? ORDER BY e.position LIMIT ?"""
+_STREAM = "SELECT name FROM streams WHERE id = ?"
 _HOLES = """SELECT name, first_version, low, high, number FROM (
-    SELECT s.name, s.first_version, min(e.version) AS low, max(e.version) AS high, count(e.version) AS number
-    FROM streams AS s JOIN events AS e ON e.stream = s.id GROUP BY s.id)
+    SELECT s.name, s.first_version, min(low) AS low, max(high) AS high, sum(number) AS number
+    FROM streams AS s JOIN (
+        SELECT stream, min(version) AS low, max(version) AS high, count(*) AS number FROM events GROUP BY stream
+        UNION ALL SELECT stream, first_version, last_version, last_version - first_version + 1 FROM stretches
+    ) AS e ON e.stream = s.id GROUP BY s.id)
     WHERE low <> first_version OR number <> high - low + 1"""
 _NAMED = "SELECT data >> 16, count(*) FROM events WHERE typeof(data) = 'integer' GROUP BY 1"
 _PLACE = "SELECT place FROM pieces WHERE digest = ?"
@@ -34,7 +39,8 @@ class Damage(NamedTuple):
 
     ``kind``: ``file`` (SQLite's own structures), ``checksum`` (an event that isn't what was written), ``hole``
     (versions of a stream that are missing though no retention removed them), ``content`` (a block of large data that
-    cannot be read, or is not counted right; with an event, one whose data is in such a block).
+    cannot be read, or is not counted right; with an event, one whose data is in such a block, or the first of several
+    that are sealed together in what cannot be read).
     """
 
     kind: Literal["file", "checksum", "hole", "content"]
@@ -70,32 +76,41 @@ def verify(
             int(first_version),
         )
     yield from blocks
-    position = done = 0
-    while True:
+    position: int | None = 0
+    done = 0
+    while position is not None:
         with reading() as connection, snapshot(connection):
-            rows = fetch(connection, _RAW, (position, _ROWS))
-            found = [damage for row in rows if (damage := _checked(connection, reader, contents, row)) is not None]
+            rows, unreadable, position = reader.rows_page(connection, position, rows=_ROWS)
+            found = [_damaged_stretch(connection, error) for error in unreadable]
+            found += [damage for row in rows if (damage := _checked(connection, reader, contents, row)) is not None]
         yield from found
-        if not rows:
-            return
-        position = rows[-1][0]
         done += len(rows)
-        if progress is not None:
+        if progress is not None and rows:
             progress(done, max(done, total))
 
 
-def _checked(
-    connection: apsw.Connection, reader: Reading, contents: ContentReader, row: tuple[Any, ...]
-) -> Damage | None:
-    position, stream_id, version, stored, data, stream = row
-    if stream_id is None:
+def _damaged_stretch(connection: apsw.Connection, error: StretchDamageError) -> Damage:
+    stretch = error.stretch
+    detail = f"events {stretch.first_version} to {stretch.last_version} cannot be read: {error}"
+    return Damage("content", detail, _name(connection, stretch.stream), stretch.first_version, stretch.last_position)
+
+
+def _name(connection: apsw.Connection, stream: int) -> str:
+    rows = fetch(connection, _STREAM, (stream,))
+    return str(rows[0][0]) if rows else ""
+
+
+def _checked(connection: apsw.Connection, reader: Reading, contents: ContentReader, row: Row) -> Damage | None:
+    position, stream, version, _, _, _, _, stored, _, data = row
+    stream_id = _name(connection, stream)
+    if not stream_id and not fetch(connection, _STREAM, (stream,)):
         return Damage("checksum", f"event belongs to stream number {stream}, which has no name", "", version, position)
     try:
         text = contents.expand(connection, data) if type(data) is int else ("{}" if data is None else data).encode()
     except ValueError as error:
         return Damage("content", f"event cannot be read: {error}", stream_id, version, position)
     try:
-        (event,), _ = reader.all_page(connection, position - 1, until=position, rows=1)
+        (event,) = reader.events(connection, (row,))
         matches = _sum(event, text) == stored & 0xFFFF_FFFF
     except (StoreCorruptError, TypeError, ValueError, UnicodeError) as error:
         return Damage("checksum", f"event cannot be read: {error}", stream_id, version, position)
@@ -111,10 +126,17 @@ def _sum(event: RecordedEvent, text: bytes) -> int:
 def _wrong_blocks(connection: apsw.Connection) -> Iterator[Damage]:
     """Blocks that cannot be read, pieces that would not be found again, and blocks that would go too early."""
     uses = Counter(dict(fetch(connection, _NAMED)))
+    stretches = StretchReader()
     unreadable = False
-    for (block,) in fetch(connection, "SELECT id FROM blocks ORDER BY id"):
+    for stretch in all_stretches(connection):
         try:
-            entries = read_block(connection, block)
+            uses.update(block_of(row[-1]) for row in stretches.rows(connection, stretch) if type(row[-1]) is int)
+        except StretchDamageError:  # reported where its events are
+            unreadable = True
+    for block, entries in all_blocks(connection):
+        try:
+            if isinstance(entries, ContentDamageError):
+                raise entries
             uses.update(neighbours(entries, block))
         except ValueError as error:
             unreadable = True

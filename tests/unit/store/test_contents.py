@@ -14,8 +14,9 @@ from sonde.errors import StoreCorruptError, StoreUnavailableError
 from sonde.events import Event
 from sonde.store import Record, SQLiteStore
 from sonde.store.block import ROOT, TEXT, Entry, pack, parts_of, place_of, unpack
-from sonde.store.expansion import ContentDamageError, ContentReader
+from sonde.store.expansion import ContentReader
 from sonde.store.recent import Recent
+from sonde.store.shelving import ContentDamageError
 
 
 @pytest.fixture

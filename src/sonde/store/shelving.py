@@ -1,0 +1,124 @@
+"""Shelving: blocks are found, put on shelves and taken off, in the caller's transaction; see :mod:`sonde.store.shelf`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import apsw
+
+from sonde.store.block import Entry, entries_of
+from sonde.store.rows import fetch
+from sonde.store.shelf import is_shelf, pack_shelf, unpack_row
+
+SHELF_BYTES = 96 * 1024
+"""Inflated. Above, little is saved, and whoever wants one piece waits for all of it: some 2 ms."""
+_LOOKED_AT = 64
+
+_ROW = "SELECT id, bytes FROM blocks WHERE id >= ? ORDER BY id LIMIT 1"
+_ROWS = "SELECT id, bytes FROM blocks WHERE id > ? ORDER BY id LIMIT ?"
+_LAST_SHELF = "SELECT ifnull(max(id), 0) FROM blocks WHERE substr(bytes, 1, 3) = x'425a68'"
+
+
+class ContentDamageError(ValueError):
+    """A block that is missing or cannot be read; the message says which and why."""
+
+
+def read_row(connection: apsw.Connection, block: int) -> dict[int, list[Entry]]:
+    """The entries of a block, from the file, and of those that lie on its shelf.
+
+    Raises:
+        ContentDamageError: it is not there, or not what was written.
+    """
+    raw = _read_raw(connection, block)[1]
+    try:
+        return {number: entries_of(one) for number, one in raw.items()}
+    except ValueError as error:
+        raise ContentDamageError(f"content block {block} cannot be read: {error}") from None
+
+
+def read_block(connection: apsw.Connection, block: int) -> list[Entry]:
+    """The entries of a block, from the file.
+
+    Raises:
+        ContentDamageError: it is not there, or not what was written.
+    """
+    raw = _read_raw(connection, block)[1][block]
+    try:
+        return entries_of(raw)
+    except ValueError as error:
+        raise ContentDamageError(f"content block {block} cannot be read: {error}") from None
+
+
+def _read_raw(connection: apsw.Connection, block: int) -> tuple[int, dict[int, bytes]]:
+    rows = fetch(connection, _ROW, (block,))
+    if not rows or (rows[0][0] != block and not is_shelf(rows[0][1])):
+        raise ContentDamageError(f"content block {block} is missing")
+    number, content = rows[0]
+    try:
+        raw = unpack_row(number, content)
+    except ValueError as error:
+        raise ContentDamageError(f"content block {block} cannot be read: {error}") from None
+    if block not in raw:
+        raise ContentDamageError(f"content block {block} is missing")
+    return number, raw
+
+
+def all_blocks(connection: apsw.Connection) -> Iterator[tuple[int, list[Entry] | ContentDamageError]]:
+    """All blocks with their entries, in order. Of a shelf that cannot be read the last one stands for all."""
+    for (number,) in fetch(connection, "SELECT id FROM blocks ORDER BY id"):
+        try:
+            yield from read_row(connection, number).items()
+        except ContentDamageError as error:
+            yield number, error
+
+
+def remove_blocks(connection: apsw.Connection, blocks: Iterable[int]) -> None:
+    """Remove blocks, from their shelves too; those that cannot be read if nothing else is in their row."""
+    gone = set(blocks)
+    while gone:
+        block = gone.pop()
+        try:
+            number, raw = _read_raw(connection, block)
+        except ContentDamageError:
+            connection.execute("DELETE FROM blocks WHERE id = ?", (block,))
+            continue
+        kept = {its: content for its, content in raw.items() if its != block and its not in gone}
+        gone.difference_update(raw)
+        if kept:
+            connection.execute("UPDATE blocks SET bytes = ? WHERE id = ?", (pack_shelf(kept), number))
+        else:
+            connection.execute("DELETE FROM blocks WHERE id = ?", (number,))
+
+
+def last_shelf(connection: apsw.Connection) -> int:
+    """The number of the last row that is a shelf: what follows is not shelved yet. Looks at all rows."""
+    return int(fetch(connection, _LAST_SHELF)[0][0])
+
+
+def shelve_some(connection: apsw.Connection, after: int, *, least: int = SHELF_BYTES) -> int:
+    """Put the blocks that follow a row on one shelf if they have ``least`` bytes; says behind which row to go on.
+
+    That is ``after`` if there are too few.
+    """
+    blocks: dict[int, bytes] = {}
+    rows: list[int] = []
+    size = compressed = 0
+    for number, content in fetch(connection, _ROWS, (after, _LOOKED_AT)):
+        try:
+            blocks.update(unpack_row(number, content))
+        except ValueError:  # damaged: it stays as it is, and what follows goes on the next shelf
+            if not rows:
+                return int(number)
+            break
+        rows.append(number)
+        size += len(blocks[number])
+        compressed += len(content)
+        if size >= SHELF_BYTES:
+            break
+    if not rows or (size < least and len(rows) < _LOOKED_AT):
+        return after
+    shelf = pack_shelf(blocks)
+    if len(shelf) < compressed:
+        connection.execute("DELETE FROM blocks WHERE id >= ? AND id <= ?", (rows[0], rows[-1]))
+        connection.execute("INSERT INTO blocks (id, bytes) VALUES (?, ?)", (rows[-1], shelf))
+    return rows[-1]
