@@ -1,4 +1,4 @@
-"""Shelving: blocks are found, put on shelves and taken off, in the caller's transaction; see :mod:`sonde.store.shelf`."""
+"""Shelving: blocks are found, put on a :mod:`sonde.store.shelf` and taken off, inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from sonde.store.shelf import is_shelf, pack_shelf, unpack_row
 
 SHELF_BYTES = 96 * 1024
 """Inflated. Above, little is saved, and whoever wants one piece waits for all of it: some 2 ms."""
-_LOOKED_AT = 64
+MOST_BLOCKS = 64
+"""On a shelf."""
 
 _ROW = "SELECT id, bytes FROM blocks WHERE id >= ? ORDER BY id LIMIT 1"
 _ROWS = "SELECT id, bytes FROM blocks WHERE id > ? ORDER BY id LIMIT ?"
@@ -95,28 +96,30 @@ def last_shelf(connection: apsw.Connection) -> int:
     return int(fetch(connection, _LAST_SHELF)[0][0])
 
 
-def shelve_some(connection: apsw.Connection, after: int, *, least: int = SHELF_BYTES) -> int:
-    """Put the blocks that follow a row on one shelf if they have ``least`` bytes; says behind which row to go on.
+def shelve_some(connection: apsw.Connection, after: int, *, least: int) -> int:
+    """Put the blocks that follow a row on one shelf if they take ``least`` bytes; says behind which row to go on.
 
     That is ``after`` if there are too few.
     """
     blocks: dict[int, bytes] = {}
     rows: list[int] = []
     size = compressed = 0
-    for number, content in fetch(connection, _ROWS, (after, _LOOKED_AT)):
+    for number, content in fetch(connection, _ROWS, (after, MOST_BLOCKS)):
         try:
-            blocks.update(unpack_row(number, content))
+            found = unpack_row(number, content)
         except ValueError:  # damaged: it stays as it is, and what follows goes on the next shelf
             if not rows:
                 return int(number)
             break
+        blocks.update(found)
         rows.append(number)
-        size += len(blocks[number])
+        size += sum(map(len, found.values()))
         compressed += len(content)
         if size >= SHELF_BYTES:
             break
-    if not rows or (size < least and len(rows) < _LOOKED_AT):
-        return after
+    else:
+        if not rows or (compressed < least and len(rows) < MOST_BLOCKS):
+            return after
     shelf = pack_shelf(blocks)
     if len(shelf) < compressed:
         connection.execute("DELETE FROM blocks WHERE id >= ? AND id <= ?", (rows[0], rows[-1]))
