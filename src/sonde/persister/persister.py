@@ -19,15 +19,17 @@ from sonde.errors import (
     StoreClosedError,
     StoreCorruptError,
     StoreError,
+    StoreFormatError,
     StoreNotFoundError,
     StorePermissionError,
     StoreUnavailableError,
 )
-from sonde.events import Event, EventType
+from sonde.events import Event, EventType, PublishedEvent
 from sonde.failures import FailureLog
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Chunk, Hub, Missed, Overflow, require_positive
 from sonde.hub.thread import LazyThread
 from sonde.metrics import Histogram
+from sonde.persister.absence import Absence
 from sonde.persister.announcement import Announcements, OnCommit
 from sonde.persister.bell import StartingBell
 from sonde.persister.fence import Fence, Keeper
@@ -36,6 +38,7 @@ from sonde.persister.preparation import Complete, Preparation
 from sonde.persister.report import FlushReport
 from sonde.redaction import Redactor
 from sonde.store import EventStore, Record
+from sonde.store.open_file import Change
 
 DEFAULT_PERSIST_BATCH_SIZE = 100
 DEFAULT_PERSIST_FLUSH_INTERVAL_S = 0.5
@@ -50,7 +53,14 @@ _STEP_S = 0.25
 _COMMIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # Errors of a store that may pass: it is locked, full, remounted read-only, or its file is being put back.
-_PASSING = (StoreUnavailableError, StorePermissionError, StoreNotFoundError, StoreCorruptError, OSError)
+_PASSING = (
+    StoreUnavailableError,
+    StorePermissionError,
+    StoreNotFoundError,
+    StoreFormatError,
+    StoreCorruptError,
+    OSError,
+)
 
 
 class Persister:
@@ -131,6 +141,8 @@ class Persister:
         self._next_own_seq = count(1).__next__
         self._limit = self._batch_size
         self._committed = 0
+        self._is_mixed = False
+        self._absence = Absence(self._store, session_id=self._hub.session_id)
         self._accounted = self._told = 0
         self.commit_durations = Histogram("sonde_commit_duration_seconds", buckets=_COMMIT_BUCKETS)
         """How long the store took for each transaction that it did; empty again after a fork."""
@@ -209,7 +221,8 @@ class Persister:
     def _tidy(self) -> None:
         if self._keeper is not None:
             self._keeper.tidy(
-                lambda: Fence(self._hub, self._subscription, lambda: self._told), accounted=self._accounted
+                lambda: Fence(self._hub, self._subscription, lambda: self._told),
+                accounted=self._accounted + sum(self._absence.missing.values()),
             )
 
     def _announce(self) -> None:
@@ -223,14 +236,24 @@ class Persister:
             except Exception as error:  # noqa: BLE001  # it tells whether we live; events matter more, and we try again
                 self.failures.add("register", f"cannot declare writer {self._hub.writer_id}: {error}", error=error)
         records: list[Record] = []
+        gaps: list[PublishedEvent] = []
         for chunk in chunks:
             if chunk.missed:
-                records += self._gaps(chunk.missed)
+                gaps += (new := self._gaps(chunk.missed))
+                records += self._preparation.records(new, self._stream_of)
             records += self._preparation.records(chunk.events, self._stream_of)
         own = sum(len(chunk.events) for chunk in chunks)
         given_up = sum(self._given_up.values())
+        self._is_mixed = bool(gaps)
         self._write(records)
         given_up = sum(self._given_up.values()) - given_up
+        if gaps and not given_up:
+            self._absence.noted(gaps)
+        if self._absence.is_behind():  # it went to a file that came into the path's place just before
+            try:
+                self._look_at_file()
+            except _PASSING as error:  # the next write tries again
+                self.failures.add("file", f"cannot say what is missing in {self._store.url}: {error}", error=error)
         self._committed += own - given_up
         # What was overloaded never counted as published.
         missed = sum(some.number for chunk in chunks for some in chunk.missed if some.reason != "overloaded")
@@ -240,20 +263,43 @@ class Persister:
     def _stream_of(self, event: Event) -> str:
         return self._stream_id if self._stream_id is not None else (event.session_id or DEFAULT_STREAM)
 
-    def _gaps(self, missed: Sequence[Missed]) -> list[Record]:
+    def _gaps(self, missed: Sequence[Missed]) -> list[PublishedEvent]:
         """They have their own writer; no hub counts them."""
-        writer_id = f"{self._hub.writer_id}-recorder"
-        events = gap_events(missed, time_ns=self._clock.time_ns(), writer_id=writer_id, next_seq=self._next_own_seq)
-        return self._preparation.records(events, self._stream_of)
+        return gap_events(
+            missed, time_ns=self._clock.time_ns(), writer_id=self._gap_writer_id, next_seq=self._next_own_seq
+        )
+
+    @property
+    def _gap_writer_id(self) -> str:
+        return f"{self._hub.writer_id}-recorder"
+
+    def _look_at_file(self) -> None:
+        """Where the file is another by now, let a gap there say what it lacks of what was committed."""
+        gaps = self._absence.look(
+            self._hub.writer_id, self._gap_writer_id, gaps_for=self._gaps, found=self._file_changed
+        )
+        if gaps is not None:
+            if gaps:
+                self._store.append_batch(self._preparation.records(gaps, self._stream_of))
+            self._absence.told()
+
+    def _file_changed(self, change: Change, absent: int) -> None:
+        self.failures.add(
+            "file",
+            f"{self._store.url} was not left alone ({change.value}): recording goes on in the file that is there now, "
+            f"which lacks {absent:,} committed events",
+        )
 
     def _write(self, records: Sequence[Record]) -> None:
         """Append, in order, until it is done, the store is closed, or the time to stop has come."""
         pause_s = _FIRST_RETRY_S
         while records:
             try:
+                self._look_at_file()
                 began_s = time.perf_counter()
                 self._store.append_batch(records)
                 self.commit_durations.observe(time.perf_counter() - began_s)
+                self._absence.committed(self._own(records))
                 self._error = None
                 self._announcements.add(records)
                 return
@@ -283,6 +329,7 @@ class Persister:
         try:
             stand_in = [self._preparation.unrecordable(record, error)]
             self._store.append_batch(stand_in)
+            self._absence.committed(self._own(stand_in))
             self._announcements.add(stand_in)
         except Exception as second:  # noqa: BLE001  # counted, and the next gap says so
             self.failures.add("stand-in", f"store refuses even a stand-in: {second!r}", error=second)
@@ -302,10 +349,16 @@ class Persister:
             1 for record in records if record.event.type != EventType.GAP.value
         )
 
+    def _own(self, records: Sequence[Record]) -> int:
+        """How many are the hub's, and no gaps. Those of a batch are seldom mixed."""
+        writer_id = self._hub.writer_id
+        return len(records) if not self._is_mixed else sum(record.writer_id == writer_id for record in records)
+
     def _register_writer(self) -> None:
         writer_id = self._hub.writer_id
         self._store.register_writer(writer_id)
         self._registered = writer_id
+        self._look_at_file()
 
     # -- flushing and stopping -----------------------------------------------------------------------------------------
 
@@ -392,10 +445,11 @@ class Persister:
         stats = self._subscription.stats()
         dropped = dict(stats.dropped)
         overloaded = self._hub.stats().dropped.get("overloaded", 0)
-        for reason, number in (("overloaded", overloaded), *self._given_up.items()):
+        missing = self._absence.missing
+        for reason, number in (("overloaded", overloaded), *self._given_up.items(), *missing.items()):
             if number:
                 dropped[reason] = dropped.get(reason, 0) + number
-        return FlushReport(self._committed, max(0, stats.queued), dropped, self._error)
+        return FlushReport(self._committed - sum(missing.values()), max(0, stats.queued), dropped, self._error)
 
     @property
     def pending_bytes(self) -> int:

@@ -301,6 +301,11 @@ class Connections:
         """Whether this is more than reading."""
         return self._location.writable
 
+    @property
+    def is_retired(self) -> bool:
+        """Whether all is closed for good, since the file is another by now."""
+        return self._retired
+
     def save_log(self, deadline_s: float) -> None:
         """Bring what is in a log that was removed, and is open here still, into the file. Under the file lock.
 
@@ -365,15 +370,15 @@ class Connections:
             self._discard(connection)
 
     def _discard(self, connection: apsw.Connection) -> None:
-        if not self._abandoned:
-            if self._retired or self.file.change() is not None:
-                # The last one to close removes the log at the path, which is another file's.
-                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            connection.close()
+        is_gone = self._retired or self.file.change() is not None
         with self._gate:
             self._all.discard(connection)
-            if not self._all and not self._retired:
-                self.file.closed()
+            if not self._all and not is_gone:
+                self.file.closed()  # before it closes, which removes the log: no thread may take that for a fault
+        if not self._abandoned:
+            if is_gone:  # the last one to close would remove the log at the path, which is another file's
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close()
 
     def _check_open(self) -> None:
         if self._retired:

@@ -3,8 +3,8 @@
 The dangers, all of them SQLite's: a connection that closes as the last one removes the log *at the path*, whosesoever
 it is; a log that is left beside another file is applied to it; and two connections of one process to the same inode
 share the index of the log even where its file is another by now. So all connections of this process are closed, without
-a checkpoint, before anything is opened; and what is left of our log is removed, which is told by its inode, under the
-file lock, since other processes leave at the same time.
+a checkpoint, before anything is opened; and what is left of our log is removed, under the file lock, since other
+processes leave at the same time.
 
 Nothing is copied out of a file that was deleted: somebody may have done that on purpose. One that was only moved gets
 what its log still holds.
@@ -41,6 +41,7 @@ def leave(connections: Connections, others: Sequence[Connections], *, timeout_s:
     if file.found is None:
         return
     in_place = file.found in (Change.OVERWRITTEN, Change.LOG_DELETED) and file.is_same()
+    is_log_gone = in_place and file.found is Change.LOG_DELETED
     lock = FileLock(f"{file.path}-lock") if connections.has_file_lock else None
     if lock is not None and not lock.acquire(deadline_s):
         lock.forget()
@@ -48,22 +49,27 @@ def leave(connections: Connections, others: Sequence[Connections], *, timeout_s:
             f"cannot leave event store '{file.path}', which has changed: still locked after {timeout_s:g} s; try again"
         )
     try:
-        if file.is_log_free() if file.found is Change.LOG_DELETED and in_place else not in_place and file.is_moved():
-            with Translation("save the log of", file.path):
-                connections.save_log(deadline_s)
-        for one in (connections, *(other for other in others if file.shares(other.file))):
+        # The log is told by its inode, whose number is given again once nobody has it open: so before we close it.
+        if connections.writable and not connections.is_retired:
+            if file.is_log_free() if is_log_gone else not in_place and file.is_moved():
+                with Translation("save the log of", file.path):
+                    connections.save_log(deadline_s)
+            if is_log_gone:
+                file.remove_index()
+            elif not in_place:
+                file.remove_log()
+        affected = [connections, *(other for other in others if file.shares(other.file))]
+        for one in affected:
             # Who reads on in a file that is gone does no harm; in one that is used again it would.
             if not one.retire(file.found, deadline_s if in_place else 0.0) and in_place:
                 raise StoreUnavailableError(
                     f"cannot leave event store '{file.path}', which has changed: it is still read after "
                     f"{timeout_s:g} s; try again"
                 )
-        if not connections.writable:
-            return  # who only reads leaves it to those who write
-        if file.found is Change.LOG_DELETED and in_place:
-            file.remove_index()
-        elif not in_place or _is_log_foreign(file.path):
+        if connections.writable and in_place and not is_log_gone and _is_log_foreign(file.path):
             file.remove_log()
+        for one in affected:
+            one.file.closed()
     finally:
         if lock is not None:
             lock.release()

@@ -47,7 +47,7 @@ class FileState(NamedTuple):
 class Replaceable(Protocol):
     """A store in a file that may be taken away."""
 
-    def file_state(self) -> FileState:
+    def file_state(self, *, look: bool = True) -> FileState:
         """Look at the path, and step over to the file that is there by now."""
         ...
 
@@ -117,9 +117,10 @@ class OpenFile:
             return Change.OVERWRITTEN
         if noted and noted != _stamp_of(found):
             return Change.OVERWRITTEN
-        if self._log is not None and identity(f"{self.path}-wal") != self._log:
-            return Change.LOG_DELETED
-        return None
+        log = self._log
+        # Looked at again at the end: another thread may have closed the last connection meanwhile, and opened one.
+        is_log_there = log is None or identity(f"{self.path}-wal") == log or self._log is not log
+        return None if is_log_there else Change.LOG_DELETED
 
     def stamp(self) -> bytes:
         """Size and time of the file, for the next holder of the file lock; empty if there is none."""
@@ -159,7 +160,7 @@ class OpenFile:
     def remove_log(self) -> None:
         """Remove what is left of our log, which SQLite would apply to the file that is at the path now.
 
-        Only under the file lock, and when no connection of this process is open.
+        Only under the file lock, and while we have it open or know that nobody has removed it since.
         """
         for suffix, ours in (("-wal", self._log), ("-shm", self._index)):
             if ours is not None and identity(self.path + suffix) == ours:

@@ -493,13 +493,16 @@ class SQLiteStore:
         self._attachment = fresh
         self._file = FileState(self._file.number + 1, gone.connections.file.found)
 
-    def file_state(self) -> FileState:
+    def file_state(self, *, look: bool = True) -> FileState:
         """Which file the handle uses: looks at the path, and steps over to the file that is there by now.
+
+        ``look=False``: which it used last.
 
         Raises:
             StoreError: what is there cannot be used, or nothing may be made there.
         """
-        self._attached()
+        if look:
+            self._attached()
         return self._file
 
     def before_fork(self, deadline_s: float) -> None:
