@@ -12,6 +12,7 @@ from io import FileIO
 from typing import NamedTuple
 
 from sonde.journal.file import new_file, remove_file
+from sonde.journal.record import WIPING
 
 SUFFIX = ".arena"
 _ZEROS = bytes(64 * 1024)
@@ -57,10 +58,17 @@ class Segment:
         return True
 
     def reset(self) -> None:
-        """Wipe what was written, and begin anew. In pieces: other threads may have the interpreter in between."""
-        for start in range(self.begin, self.at, len(_ZEROS)):
-            end = min(self.at, start + len(_ZEROS))
-            self.map[start:end] = _ZEROS if end - start == len(_ZEROS) else _ZEROS[: end - start]
+        """Wipe what was written, and begin anew. In pieces: other threads may have the interpreter in between.
+
+        A mark stands in front until the rest is wiped, since a kill in the middle would look like damage.
+        """
+        if self.at > self.begin:
+            body = self.begin + len(WIPING)
+            self.map[self.begin : body] = WIPING
+            for start in range(body, self.at, len(_ZEROS)):
+                end = min(self.at, start + len(_ZEROS))
+                self.map[start:end] = _ZEROS if end - start == len(_ZEROS) else _ZEROS[: end - start]
+            self.map[self.begin : body] = _ZEROS[: len(WIPING)]
         self.at = self.begin
 
 
@@ -137,9 +145,18 @@ def shape_of(path: str) -> Shape | None:
 
 
 def arenas_of(folder: str, writer_id: str) -> list[str]:
-    """The paths of a writer's arenas."""
+    """The paths of a writer's arenas; none if the folder cannot be read, or was removed just now."""
     try:
-        names = os.listdir(folder)
-    except OSError:  # removed just now
+        return arenas_in(folder, writer_id)
+    except OSError:
         return []
+
+
+def arenas_in(folder: str, writer_id: str) -> list[str]:
+    """The same.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    names = os.listdir(folder)
     return [os.path.join(folder, name) for name in names if name.startswith(f"{writer_id}.") and name.endswith(SUFFIX)]

@@ -133,7 +133,7 @@ class Arenas:
                 if record is None:
                     record = pack_record(event)
                 segment = self._fitting(len(record))
-                is_written = segment is not None and segment.write(record) and not segment.is_withdrawn
+                is_written = segment is not None and segment.write(record)
             except OUR_ERRORS as error:  # the event matters more than its copy
                 self.pool.problem = f"{type(error).__name__}: {error}"
             if not is_written:
@@ -143,6 +143,10 @@ class Arenas:
         finally:
             if segment is not None:
                 self.put_back(segment)
+        if (
+            is_written and segment is not None and segment.is_withdrawn
+        ):  # since, and perhaps wiped before the event came
+            self._record_slowly(event, _hand_to_nobody, record)
 
     def note(self) -> None:
         """Put on the mark how many events no arena could take."""

@@ -6,7 +6,7 @@ import os
 import time
 from itertools import count
 
-from sonde.journal.arena import Arena, Shape, arena_name, arenas_of
+from sonde.journal.arena import Arena, Shape, arena_name, arenas_in, arenas_of
 from sonde.journal.file import remove_file
 from sonde.journal.mark import FILES, Mark
 
@@ -101,7 +101,12 @@ class Pool:
         """Arenas whose file somebody removed. Files of which nobody knows, left by an interrupt, are removed."""
         self.note()
         known = list(self.arenas)
-        there = set(arenas_of(self._folder, self._writer_id))
+        try:
+            there = set(arenas_in(self._folder, self._writer_id))
+        except FileNotFoundError:
+            there = set()
+        except OSError:  # no descriptor left, or no right to look: that says nothing about the files
+            return []
         making = list(self._making)
         for number in self._stuck.intersection(making):  # an interrupt ended it, and its tidying up
             self._making.pop(number, None)

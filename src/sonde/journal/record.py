@@ -16,6 +16,8 @@ from sonde.events import PublishedEvent, sanitize
 
 HEADER = Struct("<II")
 """Bytes of MessagePack, and the CRC-32 over them."""
+WIPING = HEADER.pack(0, 0xFFFFFFFF)
+"""Where a segment begins while it is wiped. A kill may leave any part of it, and all of it was committed."""
 
 # What encoding, an empty list or a closed file raise. Not ``Exception``: what a signal handler raises in the middle of
 # an ``emit`` is its own program's.
@@ -86,6 +88,8 @@ def read_records(segment: bytes) -> Contents:
     found: list[bytes] = []
     torn, damaged = False, 0
     start, written = 0, len(segment.rstrip(b"\0"))
+    if segment.startswith(WIPING):
+        start = _next_record(segment, len(WIPING), written)
     while start < written:
         record = _record_at(segment, start)
         if record is not None:
@@ -101,7 +105,7 @@ def read_records(segment: bytes) -> Contents:
         damaged += 1
         is_length_sound = begin < end == written or _record_at(segment, end) is not None
         start = end if is_length_sound else _next_record(segment, start + 1, written)
-    return Contents(found, torn, damaged)
+    return Contents(found, False, 0) if segment.startswith(WIPING) else Contents(found, torn, damaged)
 
 
 def _record_at(segment: bytes, start: int) -> bytes | None:

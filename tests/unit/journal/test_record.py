@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonde.events import PublishedEvent, sanitize
-from sonde.journal.record import pack_record, read_records, unpack_event
+from sonde.journal.record import WIPING, pack_record, read_records, unpack_event
 
 WRITER = "w"
 PLAIN = st.recursive(
@@ -72,6 +72,17 @@ def test_a_flipped_bit_costs_one_record(events: list[PublishedEvent], rest: int,
     assert contents.damaged >= 1
     others = [event for number, event in enumerate(events) if number != which]
     assert [unpack_event(record, WRITER) for record in contents.records] == others
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=4), st.data())
+def test_a_kill_amid_wiping_is_no_damage(events: list[PublishedEvent], data: st.DataObject) -> None:
+    """Whatever part of a segment is wiped already: what is left is read, and nothing is said to be damaged."""
+    packed = b"".join(map(pack_record, events))
+    start, end = sorted(data.draw(st.lists(st.integers(len(WIPING), len(packed)), min_size=2, max_size=2)))
+    wiped = WIPING + packed[len(WIPING) : start] + bytes(end - start) + packed[end:]
+    contents = read_records(wiped)
+    assert (contents.torn, contents.damaged) == (False, 0)
+    assert all(unpack_event(record, WRITER) in events for record in contents.records)
 
 
 @given(st.binary(max_size=300), st.lists(EVENTS, max_size=2))
