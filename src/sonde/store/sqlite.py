@@ -40,6 +40,7 @@ from sonde.store.open_file import FileChangedError, FileState
 from sonde.store.pruning import KEPT_NOTES, Pruning, note_event
 from sonde.store.reading import Page, Reading
 from sonde.store.retention import RETENTION_STREAM, PruneReport, Retention
+from sonde.store.upkeep import Upkeep
 from sonde.store.verification import Damage
 
 # Pages of this size read fastest: larger ones make the garbage collector look at more rows.
@@ -88,6 +89,7 @@ class SQLiteStore:
         self._closed = False
         self._renewing = threading.Lock()
         self._attachment = self._attach()
+        self._upkeep = Upkeep()
         self._file = FileState(1, None)
         self._homeless: list[str] = []  # writers that are not registered in the file that is there now
         forks.stores.add(self)
@@ -217,6 +219,14 @@ class SQLiteStore:
                 writer.settle(committed=committed)
         attachment.bell.ring()
         return result
+
+    def tend(self, *, is_ending: bool = False) -> bool:
+        """Do some of the upkeep that is due, for some 10 ms; whether there may be more. For moments without writes.
+
+        Older events are put together and compressed, and so is large data: they take a fourth of the space, and read as
+        before. ``is_ending``: smaller amounts are due too. A persister calls it.
+        """
+        return self._upkeep.step(self._attached(), is_ending=is_ending)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
