@@ -37,6 +37,7 @@ def _part(name: str) -> ModuleType:
     return module
 
 
+platters = _part("platter")  # the disk needs it
 memory = _part("disk_of_memory")
 agents = _part("agent")
 inspection = _part("inspection")
@@ -230,8 +231,8 @@ def test_the_disk_has_what_the_files_have(tmp_path: Path) -> None:
         store = SQLiteStore(tmp_path / "made" / "runs.db")
         for number in range(20):
             store.append("s", [Event("n", data={"n": number, "text": "x" * 2000 * (number % 3)})] * 3)
-        platter = memory.Platter({}, disk.log)
-        found = platter.found(random.Random(0), memory.Mood(passing=1.0, naming=1.0))
+        platter = platters.Platter({}, disk.log)
+        found = platter.found(random.Random(0), platters.Mood(passing=1.0, naming=1.0))
         assert sorted(found) == ["made", "made/runs.db", "made/runs.db-wal"]
         for path in ("made/runs.db", "made/runs.db-wal"):
             assert found[path] == (tmp_path / path).read_bytes()
@@ -243,18 +244,18 @@ def test_what_is_synced_stays_and_the_rest_may_be_anything() -> None:
     """Synced sectors and names are there after each cut; others are old, new, torn or garbage, in any combination."""
     old, new = b"a" * 512, b"b" * 512
     log = [
-        memory.Name("f", 0),
-        memory.SyncFolder("", 1),
-        memory.Write(0, 0, old * 3),
-        memory.Sync(0, 3),
-        memory.Write(0, 512, new * 3),  # over two old sectors, and a third behind the end
-        memory.Name("g", 1),
-        memory.Name("f", None),
+        platters.Name("f", 0),
+        platters.SyncFolder("", 1),
+        platters.Write(0, 0, old * 3),
+        platters.Sync(0, 3),
+        platters.Write(0, 512, new * 3),  # over two old sectors, and a third behind the end
+        platters.Name("g", 1),
+        platters.Name("f", None),
     ]
     contents, names = set(), set()
     for seed in range(500):
         rng = random.Random(seed)
-        found = memory.Platter({}, log).found(rng, memory.Mood.of(rng))
+        found = platters.Platter({}, log).found(rng, platters.Mood.of(rng))
         names.add(tuple(found))
         if (content := found.get("f")) is not None:
             assert content[:512] == old
@@ -291,8 +292,10 @@ def test_a_file_torn_while_it_was_made_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "live").mkdir()
     with disk.attached():
         SQLiteStore(tmp_path / "live" / "runs.db").close()
-    at = next(number for number, entry in enumerate(disk.log, 1) if isinstance(entry, memory.Write) and entry.file == 0)
-    found = memory.Platter({}, disk.log[:at]).found(random.Random(0), memory.Mood(passing=0.0, naming=0.0))
+    at = next(
+        number for number, entry in enumerate(disk.log, 1) if isinstance(entry, platters.Write) and entry.file == 0
+    )
+    found = platters.Platter({}, disk.log[:at]).found(random.Random(0), platters.Mood(passing=0.0, naming=0.0))
     assert found["runs.db"] == b""
     for torn in (bytes(4096), random.Random(0).randbytes(4096)):
         inspection.lay_out({**found, "runs.db": torn}, tmp_path / "found", random.Random(0))
@@ -307,6 +310,6 @@ def test_folders_made_for_a_store_have_their_names_on_the_disk(tmp_path: Path) -
     disk = memory.Disk(tmp_path)
     with disk.attached(), SQLiteStore(tmp_path / "a" / "b" / "runs.db", durability="power") as store:
         store.append("s", [Event("n")])
-        found = memory.Platter({}, disk.log).found(random.Random(0), memory.Mood(passing=0.0, naming=0.0))
+        found = platters.Platter({}, disk.log).found(random.Random(0), platters.Mood(passing=0.0, naming=0.0))
     inspection.lay_out(found, tmp_path / "found", random.Random(0))
     assert len(inspection.inspect(tmp_path / "found" / "a" / "b" / "runs.db").events) == 1
