@@ -24,7 +24,7 @@ from sonde.store.cells import (
     hidden_cells,
     kind_of,
 )
-from sonde.store.mending import mended
+from sonde.store.mending import blocks_of
 from sonde.store.pages import Pages
 from sonde.store.shapes import Shapes, Tree
 from sonde.store.stretch import unpack
@@ -296,14 +296,14 @@ class Carving:
     def _take_block(self, number: int, content: bytes) -> None:
         if number in self._good_blocks:
             return
-        readable, is_sound = mended(content)
+        found, is_sound = blocks_of(number, content)
         if is_sound:
-            self._good_blocks.add(number)
+            self._good_blocks.update(found)
             self.bad_blocks.discard(number)
         else:
             self.bad_blocks.add(number)
-        if readable:
-            self._scratch.execute("INSERT OR REPLACE INTO blocks (id, bytes) VALUES (?, ?)", (number, readable))
+        rows = [row for row in found.items() if is_sound or row[0] not in self._good_blocks]
+        self._scratch.executemany("INSERT OR REPLACE INTO blocks (id, bytes) VALUES (?, ?)", rows)
 
     def _take_seen(self, writer: int, first: int, last: int) -> None:
         if first <= last:

@@ -1,40 +1,46 @@
 """Mending: of a damaged block of large data, the pieces before the damage.
 
-What follows them becomes zero, which the checksum of every event that needs it finds.
+What follows them becomes zero, which the checksum of every event that needs it finds. Of a shelf nothing is mended: its
+compression keeps no beginning that can be read by itself.
 """
 
 from __future__ import annotations
 
 import zlib
 
-from sonde.store.block import Entry, pack, unpack
+from sonde.store.block import Entry, pack, read_varint, unpack
+from sonde.store.shelf import is_shelf, unpack_row
 
 _STEP_BYTES = 16
 _MAX_BYTES = 1 << 26
 
 
-def mended(block: bytes) -> tuple[bytes, bool]:
-    """A block that can be read, and whether it is as it was written; empty if nothing of it can be read."""
+def blocks_of(number: int, content: bytes) -> tuple[dict[int, bytes], bool]:
+    """The blocks of a row of ``blocks``, each by itself, and whether they are as they were written."""
     try:
-        unpack(block)
+        found = {block: zlib.compress(raw, 1) for block, raw in unpack_row(number, content).items()}
+        for block in found.values():
+            unpack(block)
     except ValueError:
-        pass
-    else:
-        return block, True
+        return ({} if is_shelf(content) else _mended(number, content)), False
+    return found, True
+
+
+def _mended(number: int, block: bytes) -> dict[int, bytes]:
     raw = _inflated(block)
     try:
         sizes, at = _sizes(raw)
-    except IndexError:
-        return b"", False
+    except ValueError:
+        return {}
     end = at + sum(size >> 2 for size in sizes)
     if not sizes or end > _MAX_BYTES:
-        return b"", False
+        return {}
     raw = raw[:end].ljust(end, b"\0")
     entries = []
     for size in sizes:
         entries.append(Entry(size & 3, raw[at : at + (size >> 2)]))
         at += size >> 2
-    return pack(entries, level=1), False
+    return {number: pack(entries, level=1)}
 
 
 def _inflated(block: bytes) -> bytes:
@@ -52,18 +58,9 @@ def _inflated(block: bytes) -> bytes:
 
 def _sizes(raw: bytes) -> tuple[list[int], int]:
     """What stands before the entries: length and kind of each. And where they begin."""
-    count, at = _number(raw, 0)
+    count, at = read_varint(raw, 0)
     sizes = []
     for _ in range(count):
-        size, at = _number(raw, at)
+        size, at = read_varint(raw, at)
         sizes.append(size)
     return sizes, at
-
-
-def _number(raw: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while (byte := raw[at]) > 0x7F:
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        at += 1
-    return number | byte << shift, at + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple
 
@@ -12,6 +12,7 @@ import apsw
 from sonde.errors import StoreCorruptError
 from sonde.events import RecordedEvent, checksum
 from sonde.store.block import NODE, TEXT, block_of, neighbours, place_of
+from sonde.store.completeness import Hole, Identities
 from sonde.store.connections import snapshot
 from sonde.store.expansion import ContentReader
 from sonde.store.piece import DIGEST_BYTES, digest_of_text
@@ -23,8 +24,8 @@ from sonde.store.stretch import Row
 
 _ROWS = 1_000
 _STREAM = "SELECT name FROM streams WHERE id = ?"
-_HOLES = """SELECT name, first_version, low, high, number FROM (
-    SELECT s.name, s.first_version, min(low) AS low, max(high) AS high, sum(number) AS number
+_HOLES = """SELECT id, name, first_version FROM (
+    SELECT s.id, s.name, s.first_version, min(low) AS low, max(high) AS high, sum(number) AS number
     FROM streams AS s JOIN (
         SELECT stream, min(version) AS low, max(version) AS high, count(*) AS number FROM events GROUP BY stream
         UNION ALL SELECT stream, first_version, last_version, last_version - first_version + 1 FROM stretches
@@ -40,10 +41,13 @@ class Damage(NamedTuple):
     ``kind``: ``file`` (SQLite's own structures), ``checksum`` (an event that isn't what was written), ``hole``
     (versions of a stream that are missing though no retention removed them), ``content`` (a block of large data that
     cannot be read, or is not counted right; with an event, one whose data is in such a block, or the first of several
-    that are sealed together in what cannot be read).
+    that are sealed together in what cannot be read), ``identity`` (events that the store does not know by writer and
+    number, and so would take in a second time).
+
+    Versions that a repair could not save, and that a ``sonde.gap`` of the stream tells of, are no damage.
     """
 
-    kind: Literal["file", "checksum", "hole", "content"]
+    kind: Literal["file", "checksum", "hole", "content", "identity"]
     detail: str
     stream_id: str = ""
     version: int = 0
@@ -61,32 +65,54 @@ def verify(
     with reading() as connection:
         checked = [str(line) for (line,) in connection.execute("PRAGMA integrity_check(100)")]
         total = reader.count(connection)
-        holes = fetch(connection, _HOLES)
+        holes = {stream: Hole(name, first_version) for stream, name, first_version in fetch(connection, _HOLES)}
         with snapshot(connection):
             blocks = list(_wrong_blocks(connection))
     for line in checked:
         if line != "ok":
             yield Damage("file", line)
-    for name, first_version, low, high, number in holes:
-        yield Damage(
-            "hole",
-            f"stream {name!r} holds {number} events from version {low} to {high}; expected {high - first_version + 1} "
-            f"from version {first_version}",
-            str(name),
-            int(first_version),
-        )
     yield from blocks
     position: int | None = 0
-    done = 0
+    done = strangers = 0
+    identities = Identities()
     while position is not None:
         with reading() as connection, snapshot(connection):
             rows, unreadable, position = reader.rows_page(connection, position, rows=_ROWS)
             found = [_damaged_stretch(connection, error) for error in unreadable]
             found += [damage for row in rows if (damage := _checked(connection, reader, contents, row)) is not None]
+            unknown = [
+                Damage("identity", detail, _name(connection, row[1]), row[2], row[0])
+                for row, detail in identities.unknown(connection, rows)
+            ]
+            found += unknown
+            strangers += len(unknown)
+            _fill(connection, reader, holes, rows, unreadable)
         yield from found
         done += len(rows)
         if progress is not None and rows:
             progress(done, max(done, total))
+    with reading() as connection:
+        twice = list(identities.twice(connection))
+    for hole in holes.values():
+        if detail := hole.detail():
+            yield Damage("hole", detail, hole.name, hole.first_version)
+    if not strangers:  # who is not known makes too few numbers, too
+        yield from (Damage("identity", detail) for detail in twice)
+
+
+def _fill(
+    connection: apsw.Connection,
+    reader: Reading,
+    holes: dict[int, Hole],
+    rows: Sequence[Row],
+    unreadable: Sequence[StretchDamageError],
+) -> None:
+    for error in unreadable:
+        if hole := holes.get(error.stretch.stream):
+            hole.fill(error.stretch.first_version, error.stretch.last_version)
+    for row in rows:
+        if hole := holes.get(row[1]):
+            hole.look_at(connection, reader, row)
 
 
 def _damaged_stretch(connection: apsw.Connection, error: StretchDamageError) -> Damage:
