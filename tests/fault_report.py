@@ -11,10 +11,11 @@ from __future__ import annotations
 import ast
 import os
 import platform
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ PAGE = ROOT / "docs" / "guarantees.md"
 BEGIN, END = "<!-- fault report: begin -->", "<!-- fault report: end -->"
 HEADER = "| what happened | what was promised | what was seen | test |\n|---|---|---|---|"
 OPTION = "--write-fault-report"
+_OPEN = "…"
 
 Seen = str | Mapping[str, float]
 Told = Callable[..., None]
@@ -72,11 +74,16 @@ def _calls(tree: ast.Module) -> list[tuple[str, ast.Call]]:
 
 def _texts(call: ast.Call) -> tuple[str, str]:
     given = {word.arg: word.value for word in call.keywords}
-    texts = (given.get(name) for name in ("fault", "promised"))
-    fault, promised = (
-        text.value if isinstance(text, ast.Constant) and isinstance(text.value, str) else "" for text in texts
-    )
-    return fault, promised
+    return _text(given.get("fault")), _text(given.get("promised"))
+
+
+def _text(node: ast.expr | None) -> str:
+    """A text as it stands there; what an f-string puts in is ``…``; empty if it is something else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) or _OPEN for part in node.values)
+    return ""
 
 
 @dataclass
@@ -143,9 +150,10 @@ class FaultReport:
     def text(self, place: str) -> str:
         """The table of what was run, with the line above it."""
         rows = [
-            f"| {_cell(one.fault)} | {_cell(one.promised)} | {_cell(self._seen(one))} | `{one.test_id}` |"
+            f"| {_cell(told.fault)} | {_cell(told.promised)} | {_cell(self._seen(told))} | `{told.test_id}` |"
             for one in declarations()
             if one.test_id in self._outcomes
+            for told in self._told(one)
         ]
         return "\n".join([self._head(place), "", HEADER, *rows])
 
@@ -163,6 +171,12 @@ class FaultReport:
             f"in {took_s / 60:.1f} minutes.\n"
             "Rows are in the order of the tests' files, and in a file of its lines."
         )
+
+    def _told(self, one: Declaration) -> list[Declaration]:
+        """One for each fault that a call with an open text told of."""
+        shape = re.compile(".+".join(map(re.escape, one.fault.split(_OPEN))))
+        faults = {fault: None for test, fault in (*self._numbers, *self._texts) if test == one.test_id}
+        return [replace(one, fault=fault) for fault in faults if shape.fullmatch(fault)] or [one]
 
     def _seen(self, one: Declaration) -> str:
         outcome = self._outcomes[one.test_id]

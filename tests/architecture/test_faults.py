@@ -35,7 +35,7 @@ def test_a(fault_report):
     fault_report(fault="power | cut", promised="nothing", seen={"cuts": 1})
 
 def test_b(fault_report):
-    fault_report(fault="flood", promised="a boat", seen="a boat")
+    fault_report(fault=f"flood {height}", promised="a boat", seen="a boat")
 """
 
 
@@ -53,8 +53,17 @@ def test_the_table_says_what_became_of_each_test(tmp_path: Path) -> None:
     assert collected._seen(first) == "2,000 cuts, worst wait: 3 ms"
     outcome.ended["failed"] = 1
     assert collected._seen(first) == "**the test failed** (1 of 3 runs)"
-    collected._outcomes[second.test_id] = report.Outcome(reasons={"needs root"})
-    assert collected._seen(second) == "skipped: needs root"
+    outcome = collected._outcomes[second.test_id] = report.Outcome(reasons={"needs root"})
+    assert [(told.fault, collected._seen(told)) for told in collected._told(second)] == [
+        ("flood …", "skipped: needs root")
+    ]
+    outcome.ended["passed"] = 2
+    collected.add(second.test_id, "flood 1 m", "a boat")
+    collected.add(second.test_id, "flood 2 m", "two boats")
+    assert [(told.fault, collected._seen(told)) for told in collected._told(second)] == [
+        ("flood 1 m", "a boat"),
+        ("flood 2 m", "two boats"),
+    ]
 
 
 def test_the_table_goes_between_the_markers(tmp_path: Path) -> None:
