@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 
 import click
 
@@ -12,21 +11,17 @@ from sonde.cli.documents import ImportDocument, fields_text
 from sonde.cli.opening import store_path
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import note, print_json
-from sonde.cli.progress import progress
+from sonde.cli.progress import Advance, progress
 from sonde.cli.wording import plural, printable
 from sonde.errors import ConfigError, EventDecodeError, StoreNotFoundError
-from sonde.events import RecordedEvent, encode_data, sanitize
-from sonde.receivers import ImportReport, import_jsonl, import_original
+from sonde.receivers import ImportReport, import_jsonl, import_original, import_store
 from sonde.recorder import recover_or_log
 from sonde.redaction import NoRedactor, Redactor, SecretRedactor
-from sonde.store import EventStore, Record
+from sonde.store import EventStore
 from sonde.store import open as open_store
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
-_BATCH = 2_000
 _LISTED = 10
-
-Tell = Callable[[int], object]
 
 
 @click.command(epilog=fields_text(ImportDocument))
@@ -42,8 +37,9 @@ def command(
     """Import JSONL, a database of the Go original, or another store of sonde.
 
     What FILE holds is told from its content; "-" is JSONL on stdin, a name that ends in .gz is decompressed. Importing
-    twice adds nothing, and a file that has grown adds what is new. Of another store of sonde the events keep their
-    identities, so that the stores of several machines become one. Exit code 0 with --skip-bad, however many lines were
+    twice adds nothing, and a file that has grown adds what is new. Of another store of sonde the events keep writer and
+    number, by which they are known: copies that went on separately on several machines become one again. An import that
+    was interrupted is gone on with by the same command. Exit code 0 with --skip-bad, however many lines were
     skipped; without it the first bad line ends the import with exit code 2, and what came before it is kept.
 
     \b
@@ -73,7 +69,7 @@ def command(
 
 
 def _import(
-    store: EventStore, file: str, session: str | None, *, redactor: Redactor, skip_bad: bool, tell: Tell
+    store: EventStore, file: str, session: str | None, *, redactor: Redactor, skip_bad: bool, tell: Advance
 ) -> ImportReport:
     try:
         if file == "-":
@@ -84,7 +80,7 @@ def _import(
     except EventDecodeError as error:
         raise EventDecodeError(str(error).replace("skip bad lines", "skip it: --skip-bad")) from None
     if _has_identities(file):
-        return copy_events(store, file, session, redactor=redactor, tell=tell)
+        return import_store(store, file, stream_id=session, redactor=redactor, progress=tell)
     return import_original(store, file, stream_id=session, redactor=redactor, progress=tell)
 
 
@@ -102,35 +98,6 @@ def _has_identities(file: str) -> bool:
     """Whether the events have a writer and a number, as those of sonde do, and those of the original don't."""
     with open_store(file, mode="ro") as source:
         return any(event.writer_id for event in source.read_all(limit=1))
-
-
-def copy_events(store: EventStore, file: str, session: str | None, *, redactor: Redactor, tell: Tell) -> ImportReport:
-    """Copy what another store of sonde holds and ``store`` doesn't, in order of commit, with the events' identities."""
-    read = duplicates = 0
-    streams: dict[str, int] = {}
-    batch: list[Record] = []
-    with open_store(file, mode="ro") as source:
-        for event in source.read_all():
-            stream_id = session or event.stream_id
-            batch.append(_redacted(event, stream_id, redactor))
-            streams[stream_id] = streams.get(stream_id, 0) + 1
-            read += 1
-            if len(batch) == _BATCH:
-                duplicates += store.append_batch(batch).duplicates
-                batch = []
-                tell(read)
-    if batch:
-        duplicates += store.append_batch(batch).duplicates
-    return ImportReport(read, read - duplicates, duplicates, [], 0, streams)
-
-
-def _redacted(event: RecordedEvent, stream_id: str, redactor: Redactor) -> Record:
-    data = event.data
-    data_json = encode_data(sanitize(data))
-    if redactor.suspicious(data_json):
-        redacted = redactor.redact(data)
-        data_json = data_json if redacted is data else encode_data(redacted)
-    return Record(stream_id, event.writer_id, event.seq, event, data_json)
 
 
 def _document(file: str, report: ImportReport, db: str) -> ImportDocument:
