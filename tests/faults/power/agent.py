@@ -1,8 +1,8 @@
 """An agent that records on a disk of memory, and a ledger of what it was told is safe.
 
 One thread appends through two stores of its own, small events and large ones whose texts repeat, removes beginnings of
-streams, closes and opens; a recorder with its threads writes to the same file; a reader holds old states now and then,
-so that checkpoints stop half-way. Every acknowledgement is noted with the disk's time.
+streams, lets the store tidy up, closes and opens; a recorder with its threads writes to the same file; a reader holds
+old states now and then, so that checkpoints stop half-way. Every acknowledgement is noted with the disk's time.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Agent:
             self._note_leavings()
             actions = [
                 (self._append, 10), (self._emit, 8), (self._flush, 4), (self._remove, 2), (self._read, 2),
-                (self._reopen, 1),
+                (self._tend, 2), (self._reopen, 1),
             ]  # fmt: skip
             for _ in range(self._steps):
                 (action,) = self._rng.choices([action for action, _ in actions], [weight for _, weight in actions])
@@ -153,7 +153,7 @@ class Agent:
         writer = self._rng.choice(sorted(self._stores))
         stream = self._rng.choice(STREAMS)
         first = self._numbers[writer] + 1
-        self._numbers[writer] += self._rng.choice([1, 3, 20])
+        self._numbers[writer] += self._rng.choice([1, 5, 60])
         seqs = range(first, self._numbers[writer] + 1)
         records = [Record(stream, writer, seq, Event("n", data=data_of(writer, seq))) for seq in seqs]
         begun_at = self.disk.now
@@ -183,6 +183,13 @@ class Agent:
         begun_at = self.disk.now
         self._stores[writer].truncate(stream, first_version)
         self.ledger.removals.append(Removal(begun_at, self.disk.now, stream, first_version))
+
+    def _tend(self) -> None:
+        """What the store does when it is idle: rows are sealed, blocks shelved, free pages given back."""
+        writer = self._rng.choice(sorted(self._stores))
+        is_ending = self._rng.random() < 0.8
+        while self._stores[writer].tend(is_ending=is_ending):
+            pass
 
     def _read(self) -> None:
         if self._reader is None:
