@@ -4,7 +4,8 @@ SQLite keeps what it locked per process and file in memory. A child that inherit
 kernel never gave it: it never gets the write lock that another thread had at the fork, and a process that closes next
 removes the write-ahead log under it. Leaving the inherited connections alone, as SQLite advises, is not enough, since
 new ones to the same file share that memory. So the forking thread first waits for the others' calls, and closes; parent
-and child open again when they need to. ``subprocess`` doesn't come here: it runs no Python between fork and exec.
+and child open again when they need to. ``subprocess`` comes here only with a ``preexec_fn``: else it runs no Python
+between fork and exec.
 
 A fork that bypasses Python's hooks (a C program that embeds it) is noticed by its pid and opens anew, without that
 safety.
