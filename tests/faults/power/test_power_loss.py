@@ -22,6 +22,9 @@ import pytest
 
 import sonde
 from sonde.events import Event
+from sonde.journal import folder_of
+from sonde.journal.mark import CLAIMED, Mark, boot_id
+from sonde.recorder import recover
 from sonde.store import SQLiteStore
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, and the journal needs Linux")
@@ -313,3 +316,18 @@ def test_folders_made_for_a_store_have_their_names_on_the_disk(tmp_path: Path) -
         found = platters.Platter({}, disk.log).found(random.Random(0), platters.Mood(passing=0.0, naming=0.0))
     inspection.lay_out(found, tmp_path / "found", random.Random(0))
     assert len(inspection.inspect(tmp_path / "found" / "a" / "b" / "runs.db").events) == 1
+
+
+def test_a_journal_of_another_boot_does_not_bound_what_is_missing(tmp_path: Path) -> None:
+    """After a kill whole arenas hold all that is not committed; after a power cut they may be of an earlier time."""
+    path = tmp_path / "runs.db"
+    missed = []
+    for boot in (boot_id(), "another"):
+        mark = Mark(folder_of(str(path)), f"w-{boot}", session_id="s", durability="emit", has_arenas=True)
+        mark.words[CLAIMED] = 100
+        mark.forget()
+        left = Path(mark.path)
+        left.write_bytes(left.read_bytes().replace(f'"boot":"{boot_id()}"'.encode(), f'"boot":"{boot}"'.encode()))
+        with SQLiteStore(path) as store:
+            missed.append(recover(store).missed)
+    assert missed == [0, 100]
