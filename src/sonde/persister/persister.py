@@ -36,6 +36,7 @@ from sonde.persister.fence import Fence, Keeper
 from sonde.persister.gap import gap_events
 from sonde.persister.preparation import Complete, Preparation
 from sonde.persister.report import FlushReport
+from sonde.persister.tending import Tending
 from sonde.redaction import Redactor
 from sonde.store import EventStore, Record
 from sonde.store.open_file import Change
@@ -143,6 +144,7 @@ class Persister:
         self._committed = 0
         self._is_mixed = False
         self._absence = Absence(self._store, session_id=self._hub.session_id)
+        self._tending = Tending(self._store, self.failures)
         self._accounted = self._told = 0
         self.commit_durations = Histogram("sonde_commit_duration_seconds", buckets=_COMMIT_BUCKETS)
         """How long the store took for each transaction that it did; empty again after a fork."""
@@ -164,11 +166,13 @@ class Persister:
             try:
                 self._take_turn()
                 self._announce()
+                self._tending.keep_up(self._has_work)
             except Exception as error:  # noqa: BLE001  # a fault of ours, or no memory: this thread must not end
                 self.failures.add("turn", f"persister could not take a turn: {error!r}", error=error)
                 self._pause(_FIRST_RETRY_S)
             if not self._ended:
-                subscription.bell.sleep(self._flush_interval_s, self._has_work)
+                subscription.bell.sleep(self._tending.within(self._flush_interval_s), self._has_work)
+                self._tending.begin(self._has_work)
         self._go()
 
     def _has_work(self) -> bool:
@@ -206,6 +210,7 @@ class Persister:
             if self._registered:
                 try:
                     self._store.release_writer(self._registered)
+                    self._tending.end(self._stop_at_s)
                 except (StoreError, OSError) as error:
                     self.failures.add(
                         "release", f"cannot declare the end of writer {self._registered}: {error}", error=error
@@ -300,6 +305,7 @@ class Persister:
                 self._store.append_batch(records)
                 self.commit_durations.observe(time.perf_counter() - began_s)
                 self._absence.committed(self._own(records))
+                self._tending.note()
                 self._error = None
                 self._announcements.add(records)
                 return
