@@ -14,7 +14,7 @@ from sonde.failures import FailureLog
 from sonde.journal.arena import arenas_of
 from sonde.journal.arenas import Arenas
 from sonde.journal.journal import Journal
-from sonde.journal.mark import CLAIMED, Mark
+from sonde.journal.mark import WAITING, Mark
 from sonde.journal.record import pack_record
 from sonde.recorder.recovery import Recovery, pending, recover
 from sonde.store import SQLiteStore
@@ -36,7 +36,7 @@ def dead_writer(path: Path) -> list[Path]:
     record = arenas.recording(lambda _: None)
     for seq in range(1, COUNT + 1):
         record(event(seq))
-    mark.words[CLAIMED] = COUNT
+    mark.words[WAITING] = COUNT + 1  # none was taken from the inbox yet
     arenas.close(keep=True)
     mark.forget()
     return sorted(map(Path, arenas_of(folder, "w")), key=lambda path: int(path.name.split(".")[1]))
