@@ -33,6 +33,7 @@ OUR_ERRORS = (
 )
 
 encode = msgspec.msgpack.Encoder().encode
+_HOLE = bytes(16)  # the least that a processor copies at once
 _FIRST_BYTE, _LAST_BYTE = b"\x9b", b"\xc3"  # an array of eleven values, of which the last is true
 
 _decode = msgspec.msgpack.Decoder(tuple[str, int, str, str, str, Any, str, str, str, int, bool]).decode
@@ -81,9 +82,10 @@ def unpack_event(record: bytes, writer_id: str) -> PublishedEvent:
 def read_records(segment: bytes) -> Contents:
     """All whole records. They lie without holes from the beginning on; what follows the last is zero.
 
-    A record that a kill cut off is the last one, and its last byte is zero. What else cannot be read is damage: then
-    any record behind it is believed that has its checksum. It may be of another time, when the segment was used before;
-    but an event that is in the store already is known by its number.
+    A record that a kill cut off is the last one, and its last byte is zero; or it has a hole, since a processor may
+    copy the end before the middle. What else cannot be read is damage: then any record behind it is believed that has
+    its checksum. It may be of another time, when the segment was used before; but an event that is in the store already
+    is known by its number.
     """
     found: list[bytes] = []
     torn, damaged = False, 0
@@ -102,9 +104,13 @@ def read_records(segment: bytes) -> Contents:
         if is_cut and segment[written - 1 : written] != _LAST_BYTE:
             torn = True
             break
-        damaged += 1
         is_length_sound = begin < end == written or _record_at(segment, end) is not None
-        start = end if is_length_sound else _next_record(segment, start + 1, written)
+        following = end if is_length_sound else _next_record(segment, start + 1, written)
+        if following >= written and _HOLE in segment[start:written]:
+            torn = True
+        else:
+            damaged += 1
+        start = following
     return Contents(found, False, 0) if segment.startswith(WIPING) else Contents(found, torn, damaged)
 
 
