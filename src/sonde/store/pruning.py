@@ -274,8 +274,9 @@ class Pruning:
                 used, free = self._used()
                 done = done or free <= _FREE_SHARE / 2 * (used + free)
             self._pages.pause()
-        with self._attached().writing("prune") as connection:
-            removal.truncate_log(connection)
+        if is_thorough:  # it holds up who writes for as long as the disk takes; any later checkpoint does the same
+            with self._attached().writing("prune") as connection:
+                removal.truncate_log(connection)
 
     def _used(self) -> tuple[int, int]:
         with self._attached().reading() as connection:
