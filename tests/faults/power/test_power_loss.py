@@ -23,7 +23,7 @@ import pytest
 import sonde
 from sonde.events import Event
 from sonde.journal import folder_of
-from sonde.journal.mark import CLAIMED, Mark, boot_id
+from sonde.journal.mark import WAITING, Mark, boot_id
 from sonde.recorder import recover
 from sonde.store import SQLiteStore
 
@@ -319,15 +319,15 @@ def test_folders_made_for_a_store_have_their_names_on_the_disk(tmp_path: Path) -
 
 
 def test_a_journal_of_another_boot_does_not_bound_what_is_missing(tmp_path: Path) -> None:
-    """After a kill whole arenas hold all that is not committed; after a power cut they may be of an earlier time."""
+    """After a kill whole arenas hold all that waited; after a power cut they may be of an earlier time."""
     path = tmp_path / "runs.db"
     missed = []
-    for boot in (boot_id(), "another"):
-        mark = Mark(folder_of(str(path)), f"w-{boot}", session_id="s", durability="emit", has_arenas=True)
-        mark.words[CLAIMED] = 100
+    for boot in (boot_id(), "0" * len(boot_id())):
+        mark = Mark(folder_of(str(path)), boot, session_id="s", durability="emit", has_arenas=True)
+        mark.words[WAITING] = 101
         mark.forget()
         left = Path(mark.path)
-        left.write_bytes(left.read_bytes().replace(f'"boot":"{boot_id()}"'.encode(), f'"boot":"{boot}"'.encode()))
+        left.write_bytes(left.read_bytes().replace(boot_id().encode(), boot.encode()))
         with SQLiteStore(path) as store:
             missed.append(recover(store).missed)
     assert missed == [0, 100]
