@@ -537,6 +537,58 @@ def in_thread(act: Callable[[], object]) -> object:
     return said[0]
 
 
+OVERLOOKED = """
+def overlooked():
+    time.sleep(0.3)  # the main thread waits by now; if not, there is less to find out
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+emit(100)
+threading.Thread(target=overlooked, daemon=True).start()
+wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs pthread_kill")
+def test_a_sigterm_that_python_overlooks_is_sent_again(tmp_path: Path) -> None:
+    """One that the system gives to another thread is noted there and wakes nobody: the main thread is told again."""
+    path = tmp_path / "runs.db"
+    with start(TERMINATED + OVERLOOKED, path) as process:
+        assert process.wait(PATIENCE_S - 10) == 143  # it would sleep for a minute
+    assert numbers(stored(path)) == list(range(100))
+
+
+FORKED = """
+def fork():
+    pid = os.fork()
+    if not pid:
+        try:
+            emit(500)
+            wait()
+        except SystemExit as end:
+            rec.close()
+            os._exit(end.code)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+forker = threading.Thread(target=fork)
+forker.start()
+sys.stdin.readline()
+os.kill(int(open(f"/proc/self/task/{forker.native_id}/children").read()), signal.SIGTERM)
+forker.join()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds its child in /proc")
+@LONG
+def test_a_child_that_a_thread_forked_heeds_sigterm(tmp_path: Path) -> None:
+    """The thread that forks is the child's main thread; the parent runs on."""
+    path = tmp_path / "runs.db"
+    with start(TERMINATED + FORKED, path) as process:
+        assert line_of(process.stdout) == "ready"
+        stdout, stderr = process.communicate("go\n", timeout=PATIENCE_S)
+    assert (process.returncode, stdout, stderr) == (0, "143\n", "")
+    assert numbers(stored(path)) == list(range(500))
+    assert stored(path)[-1].data["status"] == "completed"
+
+
 CLOSED_ELSEWHERE = """
 closer = threading.Thread(target=rec.close)
 closer.start()

@@ -195,7 +195,7 @@ if __name__ == "__main__":
 """
 
 HOWS = ("Process", "Pool", "ProcessPoolExecutor")
-QUICK = (("fork", "Pool"), ("fork", "ProcessPoolExecutor"), ("spawn", "Process"), ("forkserver", "Pool"))
+QUICK = (("fork", "Pool"), ("fork", "ProcessPoolExecutor"), ("spawn", "Process"))
 
 
 @pytest.mark.parametrize(

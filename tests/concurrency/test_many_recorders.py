@@ -93,7 +93,7 @@ print(json.dumps(states))
 @pytest.mark.parametrize(
     ("kinds", "counts"),
     [
-        ("commit,emit,memory,unclosed,refused,commit,emit,memory,unclosed,everything", (40, 120)),
+        ("commit,emit,memory,unclosed,refused,commit,emit,memory,unclosed,everything", (20, 80)),
         *(
             pytest.param(kinds, counts, marks=pytest.mark.long)
             for kinds, counts in (

@@ -94,6 +94,7 @@ class Termination:
     def after_fork_in_child(self) -> None:
         """What comes to the child is none of the parent's business."""
         self._overlooked_looks = 0
+        self.is_held_off = self._is_repeating = False
         self._pipe.reopen()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
