@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -237,4 +238,39 @@ def test_a_disk_that_is_remounted_read_only(
         promised="the kernel refuses that while somebody records; after that record() raises one clear line, reading "
         "works, and recording goes on when it is writable again",
         seen={"events": 201, "lost": 0},
+    )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("durability", ["commit", "emit"])
+def test_a_frozen_file_system(
+    tmp_path: Path, mount: Callable[..., Path], fault_report: Callable[..., None], durability: str
+) -> None:
+    """As for a snapshot of a virtual machine: nothing is lost; how long emit waits meanwhile is measured, not held."""
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(32 << 20)
+    if subprocess.run(["mkfs.ext4", "-q", str(image)], capture_output=True, check=False).returncode:
+        pytest.skip("needs mkfs.ext4")
+    disk = mount("disk", "-o", "loop", str(image))
+    path = disk / "runs.db"
+    with Writer(path, durability) as writer:
+        assert writer.emit(1_000)[0]
+        # A program of its own thaws it, whatever becomes of this test: it would keep its processes for ever.
+        place = shlex.quote(str(disk))
+        freeze = f"fsfreeze --freeze {place} && echo frozen && sleep 2; fsfreeze --unfreeze {place}"
+        with subprocess.Popen(["sh", "-c", freeze], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as freezer:
+            assert freezer.stdout is not None
+            if freezer.stdout.readline() != b"frozen\n":
+                pytest.skip("cannot freeze a file system")
+            writer.emit(5_000, timeout_s=0.1)
+        is_complete, pending, dropped, _, worst_s, count, _ = writer.emit(1)
+        assert (is_complete, pending, dropped) == (True, 0, 0)
+        writer.close()
+    assert numbers(path) == list(range(count))
+    fault_report(
+        fault="the file system is frozen for 2 s, as for a snapshot (fsfreeze)",
+        promised="nothing is lost. A limit: the journal is mapped memory, whose first change after it was written to "
+        "the disk waits for the disk, and with it the program",
+        seen={"runs": 1, "events": count, "lost": 0, "worst emit: {} ms": worst_s * 1000},
     )
