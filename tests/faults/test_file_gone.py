@@ -303,6 +303,24 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert (numbers(events), told(events)) == (list(range(500, 700)), {"file_deleted": 501})
 
 
+def test_another_file_is_not_taken_for_the_old_one_around_a_fork(tmp_path: Path) -> None:
+    """A fork closes all connections: a file that is made then, though it got the old one's inode, is another file."""
+    path = tmp_path / "runs.db"
+    with SQLiteStore(path) as store:
+        store.append("s", [Event("a.b"), Event("c.d")])
+        for _ in range(5):
+            pid = os.fork()
+            if not pid:
+                delete_all(path)
+                with SQLiteStore(path) as other:
+                    other.append("t", [Event("other.kind", data={"i": 0})])
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            store.append("s", [Event("c.d")])
+            assert [(event.stream_id, event.type) for event in store.read_all()] == [("t", "other.kind"), ("s", "c.d")]
+            assert list(store.verify()) == []
+
+
 # --- readers ----------------------------------------------------------------------------------------------------------
 
 

@@ -288,6 +288,7 @@ class Connections:
             self._close_all()
             if self._file_lock is not None:
                 self._file_lock.remove()
+            self.file.release()
         finally:
             self._write_lock.release()
 
@@ -352,6 +353,7 @@ class Connections:
             abandon(connection)
         if self._file_lock is not None:
             self._file_lock.forget()
+        self.file.release()
 
     def _writing_connection(self) -> apsw.Connection:
         self._check_open()

@@ -70,6 +70,7 @@ def leave(connections: Connections, others: Sequence[Connections], *, timeout_s:
             file.remove_log()
         for one in affected:
             one.file.closed()
+            one.file.release()
     finally:
         if lock is not None:
             lock.release()

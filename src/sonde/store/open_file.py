@@ -69,6 +69,9 @@ class OpenFile:
     def __init__(self, path: str, *, is_watched: bool) -> None:
         self.path = path
         self._is_watched = is_watched
+        # Keeps the inode, whose number would be given to another file while no connection is open, as around a fork.
+        # Closing such a handle does not drop SQLite's locks, as closing any other handle on the file does.
+        self._pin = _pinned(path) if is_watched else -1
         self._file = identity(path)
         self._log: Identity | None = None
         self._index: Identity | None = None
@@ -138,17 +141,23 @@ class OpenFile:
 
         Known on Linux only; elsewhere what is in the log then doesn't get into the file.
         """
-        try:
-            handles = os.listdir("/proc/self/fd")
-        except OSError:
+        if self._pin < 0:
             return False
-        for handle in handles:  # SQLite has it open, and does not tell its number
-            place = f"/proc/self/fd/{handle}"
-            if identity(place) == self._file:
-                path = os.readlink(place)
-                log = identity(f"{path}-wal")
-                return os.path.exists(path) and (log is None or log == self._log)
-        return False
+        try:
+            path = os.readlink(f"/proc/self/fd/{self._pin}")
+        except OSError:  # no /proc
+            return False
+        log = identity(f"{path}-wal")
+        return identity(path) == self._file and (log is None or log == self._log)
+
+    def release(self) -> None:
+        """Nothing of it is open any more. Idempotent."""
+        pin, self._pin = self._pin, -1
+        if pin >= 0:
+            os.close(pin)
+
+    def __del__(self) -> None:
+        self.release()
 
     def is_log_free(self) -> bool:
         """Whether nobody has begun another log where ours was."""
@@ -182,6 +191,15 @@ def identity(path: str) -> Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _pinned(path: str) -> int:
+    if not hasattr(os, "O_PATH"):  # no Linux
+        return -1
+    try:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def _stamp_of(found: os.stat_result) -> bytes:
