@@ -30,11 +30,7 @@ def read_row(connection: apsw.Connection, block: int) -> dict[int, list[Entry]]:
     Raises:
         ContentDamageError: it is not there, or not what was written.
     """
-    raw = _read_raw(connection, block)[1]
-    try:
-        return {number: entries_of(one) for number, one in raw.items()}
-    except ValueError as error:
-        raise ContentDamageError(f"content block {block} cannot be read: {error}") from None
+    return _entries(block, _read_raw(connection, block))
 
 
 def read_block(connection: apsw.Connection, block: int) -> list[Entry]:
@@ -43,14 +39,29 @@ def read_block(connection: apsw.Connection, block: int) -> list[Entry]:
     Raises:
         ContentDamageError: it is not there, or not what was written.
     """
-    raw = _read_raw(connection, block)[1][block]
+    raw = _read_raw(connection, block)[block]
     try:
         return entries_of(raw)
     except ValueError as error:
         raise ContentDamageError(f"content block {block} cannot be read: {error}") from None
 
 
-def _read_raw(connection: apsw.Connection, block: int) -> tuple[int, dict[int, bytes]]:
+def _entries(block: int, raw: dict[int, bytes]) -> dict[int, list[Entry]]:
+    try:
+        return {number: entries_of(one) for number, one in raw.items()}
+    except ValueError as error:
+        raise ContentDamageError(f"content block {block} cannot be read: {error}") from None
+
+
+def _read_raw(connection: apsw.Connection, block: int) -> dict[int, bytes]:
+    raw = _read_shelf(connection, block)[1]
+    if block not in raw:
+        raise ContentDamageError(f"content block {block} is missing")
+    return raw
+
+
+def _read_shelf(connection: apsw.Connection, block: int) -> tuple[int, dict[int, bytes]]:
+    """The row that a block is in, if it is anywhere. A shelf keeps its number when the block of that number goes."""
     rows = fetch(connection, _ROW, (block,))
     if not rows or (rows[0][0] != block and not is_shelf(rows[0][1])):
         raise ContentDamageError(f"content block {block} is missing")
@@ -59,8 +70,6 @@ def _read_raw(connection: apsw.Connection, block: int) -> tuple[int, dict[int, b
         raw = unpack_row(number, content)
     except ValueError as error:
         raise ContentDamageError(f"content block {block} cannot be read: {error}") from None
-    if block not in raw:
-        raise ContentDamageError(f"content block {block} is missing")
     return number, raw
 
 
@@ -68,7 +77,7 @@ def all_blocks(connection: apsw.Connection) -> Iterator[tuple[int, list[Entry] |
     """All blocks with their entries, in order. Of a shelf that cannot be read the last one stands for all."""
     for (number,) in fetch(connection, "SELECT id FROM blocks ORDER BY id"):
         try:
-            yield from read_row(connection, number).items()
+            yield from _entries(number, _read_shelf(connection, number)[1]).items()
         except ContentDamageError as error:
             yield number, error
 
@@ -79,7 +88,7 @@ def remove_blocks(connection: apsw.Connection, blocks: Iterable[int]) -> None:
     while gone:
         block = gone.pop()
         try:
-            number, raw = _read_raw(connection, block)
+            number, raw = _read_shelf(connection, block)
         except ContentDamageError:
             connection.execute("DELETE FROM blocks WHERE id = ?", (block,))
             continue
