@@ -210,5 +210,12 @@ BUDGETS = (
         "≤",
         1.01,
     ),
+    Budget(
+        "bytes on disk of the agent / its text, each once, compressed by zlib",
+        Where("agent", "sonde, recording", "stored, compressed"),
+        None,
+        "≤",
+        1.5,
+    ),
     Budget("close() of an idle recorder", Where("agent", "sonde, recording", "close"), None, "≤", 50, unit="ms"),
 )

@@ -15,10 +15,28 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sonde.errors import WrongExpectedVersionError
 from sonde.events import Event, Position
 from sonde.store import Record, SQLiteStore
+from sonde.store.connections import transaction
+from sonde.store.sealing import seal_some
 
 STREAMS = st.sampled_from(["a", "b", "", "nul\0", "Ä\U0001f388"])
 TYPES = st.sampled_from(["x.y", "y.z", "sonde.gap"])
-IDS = st.sampled_from([("", "", ""), ("ab" * 16, "cd" * 8, ""), ("ab" * 16, "cd" * 8, "ef" * 8), ("AB", "", "?")])
+IDS = st.sampled_from(
+    [
+        ("", "", ""),
+        ("ab" * 16, "cd" * 8, ""),
+        ("ab" * 16, "cd" * 8, "ef" * 8),
+        ("ab" * 16, "", "ef" * 8),
+        ("AB", "", "?"),
+    ]
+)
+    [
+        ("", "", ""),
+        ("ab" * 16, "cd" * 8, ""),
+        ("ab" * 16, "cd" * 8, "ef" * 8),
+        ("AB", "", "?"),
+        ("ab" * 16, "", "ef" * 8),
+    ]
+)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
 VALUES = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | TEXTS
 DATA = st.dictionaries(TEXTS.filter(lambda key: not key.startswith("$")), VALUES, max_size=3)
@@ -103,6 +121,12 @@ class StoreMachine(RuleBasedStateMachine):
         goal = max(gone, min(before - 1, self.head(stream_id)))
         assert self.store.truncate(stream_id, before) == goal - gone
         self.gone[stream_id] = goal
+
+    @rule(least=st.integers(1, 12))
+    def seal(self, least: int) -> None:
+        """What is sealed reads, and goes, as what isn't."""
+        with self.store._attachment.writing("tend") as connection, transaction(connection):
+            seal_some(connection, least=least)
 
     @rule(mode=st.sampled_from(["create", "rw"]))
     def reopen(self, mode: str) -> None:

@@ -19,8 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sonde.events import Event, encode_data
 from sonde.store import Record, SQLiteStore
 from sonde.store.block import ROOT, TEXT, Entry, pack, unpack
+from sonde.store.connections import transaction
 from sonde.store.cutting import Cutter, chunks
 from sonde.store.piece import Part, Piece
+from sonde.store.sealing import seal_some
+from sonde.store.shelving import all_blocks, last_shelf, shelve_some
 
 # Few texts, so that they repeat; some with lines, quotes and what is escaped, some longer than a chunk.
 TEXTS = [
@@ -164,6 +167,15 @@ class ContentsMachine(RuleBasedStateMachine):
         assert self.stores[store].truncate(stream, before) == gone
         del self.streams[stream][:gone]
 
+    @rule(store=st.integers(0, 1), rows=st.booleans())
+    def tend(self, store: int, rows: bool) -> None:
+        """Rows are sealed, or blocks go on a shelf."""
+        with self.stores[store]._attachment.writing("tend") as connection, transaction(connection):
+            if rows:
+                seal_some(connection, least=1)
+            else:
+                shelve_some(connection, last_shelf(connection), least=1)
+
     @rule(store=st.integers(0, 1))
     def reopen(self, store: int) -> None:
         """A handle that remembers nothing."""
@@ -183,7 +195,8 @@ class ContentsMachine(RuleBasedStateMachine):
         assert list(self.stores[0].verify()) == []
         with self.stores[0]._attachment.reading() as connection:
             assert list(connection.execute("SELECT block FROM uses WHERE count <= 0")) == []
-            assert list(connection.execute("SELECT id FROM blocks EXCEPT SELECT block FROM uses")) == []
+            numbers = [(number,) for number, _ in all_blocks(connection)]
+            assert list(connection.execute("SELECT block FROM uses ORDER BY block")) == numbers
             ((blocks, pieces),) = connection.execute(
                 "SELECT (SELECT count(*) FROM blocks), (SELECT count(*) FROM pieces)"
             )

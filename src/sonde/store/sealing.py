@@ -153,9 +153,8 @@ class StretchReader:
         rows = self._recent.get(stretch)
         if rows is not None:
             return rows
-        found = fetch(connection, "SELECT bytes FROM stretches WHERE id = ?", (stretch.number,))
         try:
-            rows = unpack(found[0][0])
+            rows = unpack(fetch(connection, "SELECT bytes FROM stretches WHERE id = ?", (stretch.number,))[0][0])
         except (ValueError, IndexError) as error:
             raise StretchDamageError(stretch, str(error)) from None
         self._recent.put(stretch, rows, len(rows) * _ROW_BYTES)
