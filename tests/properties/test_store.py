@@ -29,14 +29,6 @@ IDS = st.sampled_from(
         ("AB", "", "?"),
     ]
 )
-    [
-        ("", "", ""),
-        ("ab" * 16, "cd" * 8, ""),
-        ("ab" * 16, "cd" * 8, "ef" * 8),
-        ("AB", "", "?"),
-        ("ab" * 16, "", "ef" * 8),
-    ]
-)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
 VALUES = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | TEXTS
 DATA = st.dictionaries(TEXTS.filter(lambda key: not key.startswith("$")), VALUES, max_size=3)
