@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sonde.cli.doctor import file_system
 from sonde.cli.documents import DoctorDocument
+from sonde.cli.surroundings import Surroundings, file_system
 from sonde.events import Event
 
 
@@ -149,3 +149,83 @@ def test_the_file_system_is_named(tmp_path: Path) -> None:
         pytest.skip("needs Linux's list of mounts")
     assert file_system("/proc/self/status") == "proc"
     assert file_system(str(tmp_path)) not in ("", "proc")
+
+
+def test_other_names_of_the_file_are_remarks(sound: Path, sonde: Any) -> None:
+    """Hard links and symbolic links make programs miss each other's journals; the remark says what to do."""
+    os.link(sound, sound.with_name("other.db"))
+    ran = sonde("doctor")
+    assert ran.code == 0
+    assert "2 names (hard links)" in ran.out
+    (document,) = sonde("doctor", "--json").documents
+    assert document["links"] == 2
+    link = sound.with_name("link.db")
+    link.symlink_to(sound)
+    assert f"use '{sound.resolve()}' everywhere" in sonde("doctor", "--db", link).out.replace("\n", "")
+
+
+def test_what_killed_processes_left_is_a_remark(sound: Path, sonde: Any) -> None:
+    """Lock files of nobody, and arenas that belong to no writer."""
+    live, journal = Path(f"{sound}-live"), Path(f"{sound}-journal.d")
+    for folder, name in ((live, "w-9"), (journal, "w-9.1.65536.65536.arena")):
+        folder.mkdir(mode=0o700)
+        (folder / name).touch()
+    ran = sonde("doctor")
+    assert ran.code == 0
+    assert "1 lock file of killed processes" in ran.out
+    assert "belong to no writer" in ran.out
+    (document,) = sonde("doctor", "--json").documents
+    assert (document["stale_locks"], document["orphaned_arenas"]) == (1, 1)
+
+
+def test_a_live_writer_s_lock_is_not_stale(living: Path, sonde: Any) -> None:
+    """A lock that is held is nobody's remains, nor is its journal."""
+    (document,) = sonde("doctor", "--json").documents
+    assert (document["stale_locks"], document["orphaned_arenas"], document["journals"]) == (0, 0, 0)
+    assert document["strays"] == []
+
+
+def test_a_process_that_records_into_a_removed_file_is_found(living: Path, sonde: Any, sample: Any) -> None:
+    """Whoever has the old file open goes on writing where nobody looks."""
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("needs Linux's /proc")
+    content = living.read_bytes()
+    os.unlink(living)
+    living.write_bytes(content)
+    living.chmod(0o600)
+    (document,) = sonde("doctor", "--json").documents
+    assert len(document["strays"]) == 1
+    assert any(f"process {document['strays'][0]} records into a file" in text for text in document["remarks"])
+
+
+def test_bytes_behind_the_end_are_a_remark(sound: Path, sonde: Any) -> None:
+    """SQLite never looks there, so nothing is damaged."""
+    with sound.open("ab") as file:
+        file.write(b"garbage" * 1000)
+    ran = sonde("doctor")
+    assert ran.code == 0
+    assert "7000 bytes behind the end" in ran.out.replace(",", "").replace("\n", " ")
+
+
+def test_an_sqlite_with_the_race_is_a_remark() -> None:
+    """Those from 3.7.0 to 3.51.2 can damage a file that two processes write to."""
+    for engine, warns in (("SQLite 3.40.1", 1), ("SQLite 3.51.2", 1), ("SQLite 3.51.3", 0), ("SQLite 3.6.9", 0)):
+        surroundings = Surroundings("runs.db")
+        surroundings.look_at_engine(engine)
+        assert len(surroundings.remarks) == warns
+
+
+def test_an_event_that_the_store_does_not_know_is_found(sound: Path, sonde: Any) -> None:
+    """An identity that is missing would let a retry write the event a second time."""
+    alter(sound, "UPDATE seen SET last = last - 1")
+    ran = sonde("doctor")
+    assert ran.code == 1
+    assert "isn't among the numbers that the store has seen" in ran.out.replace("\n", " ")
+
+
+def test_every_remark_says_what_to_do(killed: Path, sonde: Any) -> None:
+    """Fact, then remedy."""
+    killed.chmod(0o644)
+    (document,) = sonde("doctor", "--json").documents
+    assert document["remarks"]
+    assert all(";" in text for text in document["remarks"] if "taken in" not in text)

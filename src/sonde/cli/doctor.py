@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-import stat
 
 import click
 from rich.text import Text
 
-from sonde.cli.documents import DoctorDocument, fields_text
+from sonde.cli.documents import DoctorDocument, RepairDocument, fields_text
 from sonde.cli.opening import open_sqlite, store_path, waiting_text
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import data_console, print_json
+from sonde.cli.program import program
 from sonde.cli.progress import progress
+from sonde.cli.repair import repair
 from sonde.cli.sessions import newest_first
+from sonde.cli.surroundings import Surroundings
 from sonde.cli.wording import bytes_text, plural, printable
-from sonde.errors import StoreCorruptError
+from sonde.errors import StoreCorruptError, StoreFormatError
 from sonde.query import Pulse, Status, session_from_events
 from sonde.recorder import pending, recover
 from sonde.store import Liveness, SQLiteStore
@@ -23,36 +25,50 @@ from sonde.store import open as open_store
 
 _LISTED = 8
 _MAX_DAMAGE = 1000
-_LARGE_WAL_BYTES = 256 * 1024 * 1024
-# Their locks or their memory maps are not what SQLite's log needs, at least not between hosts.
-_NETWORK = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs", "davfs"}
-)
 
 
-@click.command(epilog=fields_text(DoctorDocument))
+@click.command(epilog=fields_text(DoctorDocument, RepairDocument))
 @click.option("--recover", "take_in", is_flag=True, help="First take in what killed processes left beside the store.")
+@click.option("--repair", "wants_repair", is_flag=True, help="Write what can be read into a new file instead.")
+@click.option("-o", "--output", metavar="FILE", help="The new file of --repair; without it runs.repaired.db, or so.")
 @json_option
 @db_option
 @click.pass_context
-def command(context: click.Context, *, take_in: bool, as_json: bool, db: str | None) -> None:
+def command(
+    context: click.Context, *, take_in: bool, wants_repair: bool, output: str | None, as_json: bool, db: str | None
+) -> None:
     """Examine the store: read all of it, check everything, say what is wrong.
 
-    Checked are SQLite's structures, the checksum of each event and the versions of each stream. What is only worth
-    knowing is a remark: events that the recorder lost and said so, events that wait in the journal of a killed process,
-    sessions whose process died, the file's mode, a network file system. Exit code 1 if there is damage; remarks don't
-    count. Recording may go on meanwhile.
+    Checked are SQLite's structures, the checksum of each event, the versions of each stream, and whether the store
+    knows each event. What is only worth knowing is a remark: events that the recorder lost and said so, events that
+    wait in the journal of a killed process, sessions whose process died, the file's mode and names, a full disk, a
+    network file system. Recording may go on meanwhile.
+
+    --repair writes all that can be read of a damaged file into a new one and says what is lost. The damaged file and
+    its log are only read; stop the programs that record into it first.
+
+    Exit codes: 0 healthy, or repaired and nothing lost; 1 damaged, or repaired and something lost; 2 it can't be said,
+    since the file cannot be opened, or not repaired; 3 there is no such file. Remarks don't count.
 
     \b
     Examples:
       sonde doctor
       sonde doctor --recover
       sonde doctor --db runs.db --json | jq .verdict
+      sonde doctor --repair --db runs.db --output saved.db
     """
+    if take_in and wants_repair:
+        raise click.UsageError("--recover writes to the store, --repair never does; give one of them.")
+    if output is not None and not wants_repair:
+        raise click.UsageError("--output belongs to --repair; add it, or leave --output away.")
     path = os.path.abspath(os.path.expanduser(store_path(db)))
-    examination = Examination(path)
-    # Before the store is open: closing a handle of our own on the file would drop the locks that SQLite holds on it.
-    examination.read_header()
+    if wants_repair:
+        if not repair(db, path, output, as_json=as_json):
+            context.exit(1)
+        return
+    surroundings = Surroundings(path)
+    surroundings.look()
+    examination = Examination(surroundings)
     try:
         if take_in:
             with open_store(store_path(db), mode="rw") as written:
@@ -60,7 +76,9 @@ def command(context: click.Context, *, take_in: bool, as_json: bool, db: str | N
         with open_sqlite(db) as store:
             examination.examine(store)
     except StoreCorruptError as error:
-        examination.damage.append(str(error))
+        examination.add_damage(str(error))
+    except StoreFormatError as error:
+        raise type(error)(f"{error}; if sonde wrote it, `{program()} doctor --repair` saves what can be read") from None
     if as_json:
         print_json(examination.document())
     else:
@@ -72,18 +90,16 @@ def command(context: click.Context, *, take_in: bool, as_json: bool, db: str | N
 class Examination:
     """Looks at everything once, and remembers what it saw. For one thread."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.path = surroundings.path
         self.damage: list[str] = []
         self.recovered = 0
+        self._around = surroundings
         self._waiting = 0
-        self._remarks: list[str] = []
+        self._remarks = surroundings.remarks
         self._engine = ""
         self._schema = self._events = self._size_bytes = self._wal_bytes = 0
         self._is_original = False
-        self._free_pages = self._pages = 0
-        self._mode = ""
-        self._file_system = ""
         self._streams = self._missed = 0
         self._with_gaps: list[str] = []
         self._interrupted: list[str] = []
@@ -91,29 +107,10 @@ class Examination:
         self._stale: list[str] = []
         self._live_writers = 0
 
-    def read_header(self) -> None:
-        """How large the file is and how much of it is free, from SQLite's header; its mode, and what it lies on.
-
-        Source: https://www.sqlite.org/fileformat2.html, "The Database Header".
-        """
-        try:
-            with open(self.path, "rb") as file:
-                header = file.read(100)
-            found = os.stat(self.path)
-        except OSError:
-            return  # opening the store says what is wrong
-        if header.startswith(b"SQLite format 3\0") and len(header) == 100:
-            self._pages = int.from_bytes(header[28:32], "big")
-            self._free_pages = int.from_bytes(header[36:40], "big")
-        if os.name == "posix":
-            self._mode = f"{stat.S_IMODE(found.st_mode):04o}"
-            if found.st_mode & 0o077:
-                self._remarks.append(f"others may read the file (mode {self._mode}); chmod 600 '{self.path}'")
-        self._file_system = file_system(self.path)
-        if self._file_system in _NETWORK:
-            self._remarks.append(
-                f"the file lies on a network file system ({self._file_system}); record to a local disk"
-            )
+    def add_damage(self, text: str) -> None:
+        """Note it, unless it is noted, or there is too much of it."""
+        if len(self.damage) < _MAX_DAMAGE and text not in self.damage:
+            self.damage.append(text)
 
     def examine(self, store: SQLiteStore) -> None:
         """Look at a store that could be opened."""
@@ -123,18 +120,18 @@ class Examination:
         self._is_original = "original" in health.detail
         if not health.ok:
             self.damage.append(health.detail)
-        if health.wal_bytes > _LARGE_WAL_BYTES:
-            self._remarks.append(
-                f"the log beside the file holds {bytes_text(health.wal_bytes)}; a reader that never ends?"
-            )
+        self._around.look_at_log(health.wal_bytes)
+        self._around.look_at_engine(health.engine)
         self._look_at_journals(store)
         with progress("checking events") as advance:
-            for found in store.verify(progress=advance):
-                if len(self.damage) < _MAX_DAMAGE:
-                    place = (
-                        f"'{found.stream_id}' version {found.version}: " if found.stream_id and found.version else ""
-                    )
-                    self.damage.append(f"{found.kind}: {place if found.position else ''}{found.detail}")
+
+            def tell(done: int, total: int) -> None:
+                self._events = done  # those that are there; the store reckons from versions, which damage may lack
+                advance(done, total)
+
+            for found in store.verify(progress=tell):
+                place = f"'{found.stream_id}' version {found.version}: " if found.stream_id and found.version else ""
+                self.add_damage(f"{found.kind}: {place if found.position else ''}{found.detail}")
         self._look_at_sessions(store)
 
     def _look_at_journals(self, store: SQLiteStore) -> None:
@@ -164,8 +161,10 @@ class Examination:
                 try:
                     summary = session_from_events(stream.stream_id, store.read(stream.stream_id), pulse=pulse).summary
                 except StoreCorruptError as error:
-                    if str(error) not in self.damage:
-                        self.damage.append(str(error))
+                    self.add_damage(str(error))
+                    continue
+                except (ValueError, TypeError, LookupError) as error:  # what damage makes of values
+                    self.add_damage(f"session '{stream.stream_id}' cannot be read: {type(error).__name__}: {error}")
                     continue
                 if summary.missed:
                     self._missed += summary.missed
@@ -177,11 +176,13 @@ class Examination:
         self._live_writers = sum(1 for writer_id in writers if pulse.liveness(writer_id) is Liveness.ALIVE)
         if self._missed:
             self._remarks.append(
-                f"{plural(self._missed, 'event')} never reached the store, in {_listed(self._with_gaps)}"
+                f"{plural(self._missed, 'event')} never reached the store, in {_listed(self._with_gaps)}; "
+                f"`{program()} show` says where and why"
             )
         if self._interrupted:
             self._remarks.append(
-                f"{plural(len(self._interrupted), 'session')} interrupted: {_listed(self._interrupted)}"
+                f"{plural(len(self._interrupted), 'session')} interrupted: {_listed(self._interrupted)}; "
+                f"`{program()} show` says how far it came"
             )
 
     def document(self) -> DoctorDocument:
@@ -198,10 +199,10 @@ class Examination:
             sessions=self._streams,
             size_bytes=self._size_bytes,
             wal_bytes=self._wal_bytes,
-            pages=self._pages,
-            free_pages=self._free_pages,
-            mode=self._mode,
-            file_system=self._file_system,
+            pages=self._around.pages,
+            free_pages=self._around.free_pages,
+            mode=self._around.mode,
+            file_system=self._around.file_system,
             missed=self._missed,
             running=self._running,
             interrupted=self._interrupted,
@@ -209,6 +210,13 @@ class Examination:
             live_writers=self._live_writers,
             recovered=self.recovered,
             waiting=self._waiting,
+            free_bytes=self._around.free_bytes,
+            links=self._around.links,
+            journals=self._around.journals,
+            damaged_journals=self._around.damaged_journals,
+            orphaned_arenas=self._around.orphaned_arenas,
+            stale_locks=self._around.stale_locks,
+            strays=self._around.strays,
         )
 
     def print(self) -> None:
@@ -219,7 +227,7 @@ class Examination:
             ("size", self._size_text()),
             ("schema", "the Go original's, read only" if self._is_original else f"{self._schema}, {self._engine}"),
             ("events", f"{self._events:,} in {plural(self._streams, 'session')}"),
-            ("access", f"mode {self._mode}" + (f", on {self._file_system}" if self._file_system else "")),
+            ("access", self._access_text()),
             ("writers", f"{plural(self._live_writers, 'process')} recording now" if self._live_writers else "none now"),
         ]
         for label, value in rows:
@@ -238,37 +246,34 @@ class Examination:
         if self.damage:
             found = "1,000 or more places" if len(self.damage) >= _MAX_DAMAGE else plural(len(self.damage), "place")
             console.print(
-                Text(f"✗ damaged in {found}{remarks}; restore a backup, or export what can be read", "bold red")
+                Text(
+                    f"✗ damaged in {found}{remarks}; restore a backup, or save what can be read: "
+                    f"{program()} doctor --repair",
+                    "bold red",
+                ),
+                overflow="fold",
             )
         else:
             checked = "" if self._is_original else ": every event is what was written, none is missing"
             console.print(Text(f"✓ healthy{checked}{remarks}", "bold green"))
 
+    def _access_text(self) -> str:
+        parts = [f"mode {self._around.mode}"] if self._around.mode else []
+        if self._around.file_system:
+            parts.append(f"on {self._around.file_system}")
+        if self._around.free_bytes:
+            parts.append(f"{bytes_text(self._around.free_bytes)} free")
+        return ", ".join(parts)
+
     def _size_text(self) -> str:
         parts = [bytes_text(self._size_bytes)]
         if self._wal_bytes:
             parts.append(f"{bytes_text(self._wal_bytes)} in its log")
-        if self._free_pages:
-            parts.append(f"{plural(self._free_pages, 'page')} of {self._pages:,} free")
+        if self._around.free_pages:
+            parts.append(f"{plural(self._around.free_pages, 'page')} of {self._around.pages:,} free")
         return ", ".join(parts)
 
 
 def _listed(names: list[str]) -> str:
     shown = ", ".join(printable(name) for name in names[:_LISTED])
     return f"{shown} and {len(names) - _LISTED:,} more" if len(names) > _LISTED else shown
-
-
-def file_system(path: str) -> str:
-    """The type of file system that a file lies on, by Linux's list of mounts; empty where there is none."""
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
-            mounts = [line.split()[1:3] for line in file]
-    except OSError:
-        return ""
-    real = os.path.realpath(path)
-    best = ("", "")
-    for escaped, kind in mounts:
-        place = escaped.replace("\\040", " ")
-        if (real == place or real.startswith(place.rstrip("/") + "/")) and len(place) >= len(best[0]):
-            best = (place, kind)
-    return best[1]

@@ -190,6 +190,34 @@ class DoctorDocument(msgspec.Struct, frozen=True):
     live_writers: int
     recovered: int
     waiting: int
+    free_bytes: int
+    links: int
+    journals: int
+    damaged_journals: int
+    orphaned_arenas: int
+    stale_locks: int
+    strays: list[int]
+
+
+class RepairDocument(msgspec.Struct, frozen=True):
+    """What ``doctor --repair`` kept, and what is lost."""
+
+    path: str
+    output: str
+    kept: int
+    lost: int
+    is_exact: bool
+    lost_versions: dict[str, list[list[int]]]
+    lost_numbers: dict[str, list[list[int]]]
+    missed_at_most: int
+    waiting: int
+    quarantine: str
+    quarantined: int
+    pages: int
+    unreadable_pages: list[int]
+    unreadable_blocks: list[int]
+    log_breaks: int
+    invented_streams: list[str]
 
 
 class ExportDocument(msgspec.Struct, frozen=True):

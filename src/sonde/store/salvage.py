@@ -159,8 +159,8 @@ class _Operation:
     def _made(self, name: str) -> apsw.Connection:
         connection = apsw.Connection(os.path.join(self._folder, name))
         schema.configure(connection, read_only=False)
-        schema.create(connection, on_disk=True)
         connection.execute("PRAGMA synchronous = OFF")  # what counts is copied at the end, and that is synced
+        schema.create(connection, on_disk=True)
         return connection
 
     def close(self) -> None:
@@ -183,6 +183,11 @@ class _Operation:
             self._name_streams(soundness, carving)
             self._drop_removed(carving)
             unplaced = place(scratch)
+            # The checksum of a row covers all but its place: where it is wrong, the place is right.
+            scratch.execute(
+                """INSERT OR IGNORE INTO entries (position, stream, version)
+                    SELECT position, stream, version FROM placed_at WHERE weight > 1 AND NOT is_sound"""
+            )
             missing = holes(scratch, carving.bad_stretches)
             self._quarantine_lost(soundness, unplaced)
             ((highest,),) = fetch(scratch, "SELECT ifnull(max(position), 0) FROM entries")
@@ -379,7 +384,7 @@ class _Operation:
                 rebuilding.write_gap_at_end(hole)
         has_removed = any(first > 1 for first in firsts.values()) or carving.has_removed
         seen = {names[writer]: sorted(ranges) for writer, ranges in carving.seen.items() if writer in names}
-        in_order = carving.is_whole and not missing
+        in_order = carving.is_whole and not missing and not self._quarantine.count
         numbers = {} if in_order else unseen(seen, rebuilding.kept, has_removed=has_removed)
         by_version = sum(hole.events for hole in missing)
         unknown = max(0, sum(map(size, numbers.values())) - by_version)
