@@ -82,10 +82,10 @@ def unpack_event(record: bytes, writer_id: str) -> PublishedEvent:
 def read_records(segment: bytes) -> Contents:
     """All whole records. They lie without holes from the beginning on; what follows the last is zero.
 
-    A record that a kill cut off is the last one, and its last byte is zero; or it has a hole, since a processor may
-    copy the end before the middle. What else cannot be read is damage: then any record behind it is believed that has
-    its checksum. It may be of another time, when the segment was used before; but an event that is in the store already
-    is known by its number.
+    A record that a kill cut off is the last one, and its last byte is zero; or it has a hole, at its beginning even,
+    since processors copy in an order of their own. What else cannot be read is damage: then any record behind it is
+    believed that has its checksum. It may be of another time, when the segment was used before; but an event that is in
+    the store already is known by its number.
     """
     found: list[bytes] = []
     torn, damaged = False, 0
@@ -106,7 +106,9 @@ def read_records(segment: bytes) -> Contents:
             break
         is_length_sound = begin < end == written or _record_at(segment, end) is not None
         following = end if is_length_sound else _next_record(segment, start + 1, written)
-        if following >= written and _HOLE in segment[start:written]:
+        is_begun = segment[begin : begin + 1] in (_FIRST_BYTE, b"\0")
+        is_ended = segment[written - 1 : written] == _LAST_BYTE and _HOLE not in segment[start:written]
+        if following >= written and is_begun and not is_ended:
             torn = True
         else:
             damaged += 1

@@ -71,7 +71,7 @@ def test_a_flipped_bit_costs_one_record(events: list[PublishedEvent], rest: int,
     bit = data.draw(st.integers(0, len(packed[which]) * 8 - 1))
     packed[which][bit // 8] ^= 1 << bit % 8
     contents = read_records(b"".join(packed) + bytes(rest))
-    assert contents.damaged >= 1
+    assert contents.damaged >= 1 or (contents.torn and which == len(packed) - 1)  # its end looks like a kill's
     others = [event for number, event in enumerate(events) if number != which]
     assert [unpack_event(record, WRITER) for record in contents.records] == others
 
@@ -135,7 +135,7 @@ def test_a_name_that_no_format_carries_keeps_the_event() -> None:
     assert unpack_event(contents.records[0], WRITER).type == "odd\\ud800"
 
 
-@pytest.mark.parametrize("hole", [range(16), range(16, 48), range(32, 64), range(96)])
+@pytest.mark.parametrize("hole", [range(16), range(16, 48), range(32, 64), range(96), [0, *range(50, 170)]])
 def test_a_record_with_a_hole_at_the_end_is_torn(hole: range) -> None:
     """Processors copy the end of a record before its middle, or its beginning: a kill in between is no damage."""
     event = PublishedEvent("n", 1, "s", data={"text": "x" * 100}, writer_id="w", seq=7)
