@@ -21,8 +21,10 @@ from benchmarks.bench import Bench, Load
 from benchmarks.payload import EVENT_TYPE, small
 from benchmarks.peers import original
 from sonde.events import Event
+from sonde.store import Record, SQLiteStore
 
 COUNT = 50_000
+_BATCH = 1_000
 
 SIZE = Bench(
     "size",
@@ -49,9 +51,34 @@ class _Files:
         with original.original_store(self.folder) as db:
             original.store(db, count)
         self.plain = _recorded(self.folder / "plain", count, lambda: ("", "", ""))
-        self.spans = _recorded(
-            self.folder / "spans", count, lambda: (os.urandom(16).hex(), os.urandom(8).hex(), os.urandom(8).hex())
-        )
+        self.spans = _recorded(self.folder / "spans", count, _random_ids)
+        self.rows = _stored(self.folder / "rows.db", count, lambda: ("", "", ""))
+        self.sealed = _tended(_stored(self.folder / "sealed.db", count, lambda: ("", "", "")))
+        self.sealed_spans = _tended(_stored(self.folder / "sealed-spans.db", count, _random_ids))
+
+
+def _random_ids() -> tuple[str, str, str]:
+    return os.urandom(16).hex(), os.urandom(8).hex(), os.urandom(8).hex()
+
+
+def _stored(path: Path, count: int, ids: Callable[[], tuple[str, str, str]]) -> Path:
+    """By a store alone, which leaves the events as rows."""
+    with SQLiteStore(path) as store:
+        for start in range(0, count, _BATCH):
+            numbers = range(start, min(start + _BATCH, count))
+            events = [Event(EVENT_TYPE, time.time_ns(), "bench", "", "", small(n), *ids()) for n in numbers]
+            store.append_batch(
+                [Record("bench", "writer", n + 1, event) for n, event in zip(numbers, events, strict=True)]
+            )
+    return path
+
+
+def _tended(path: Path) -> Path:
+    """As a recorder leaves a file in its first moments without events."""
+    with SQLiteStore(path) as store:
+        while store.tend(is_ending=True):
+            pass
+    return path
 
 
 def _recorded(folder: Path, count: int, ids: Callable[[], tuple[str, str, str]]) -> Path:
@@ -72,7 +99,13 @@ def _files(count: int) -> _Files:
 
 def _size(load: Load, name: str) -> Mapping[str, float]:
     files = _files(load.count(COUNT))
-    path = {"plain": files.plain, "spans": files.spans, "original": files.folder / "original.db"}[name]
+    path = {
+        "plain": files.plain,
+        "spans": files.spans,
+        "sealed": files.sealed,
+        "sealed spans": files.sealed_spans,
+        "original": files.folder / "original.db",
+    }[name]
     return {"size": path.stat().st_size / load.count(COUNT)}
 
 
@@ -92,6 +125,18 @@ def plain_size(load: Load) -> Mapping[str, float]:
 def span_size(load: Load) -> Mapping[str, float]:
     """The same with trace, span and parent id, all three different in each event."""
     return _size(load, "spans")
+
+
+@SIZE.candidate("sonde, sealed")
+def sealed_size(load: Load) -> Mapping[str, float]:
+    """The first again, after a moment without events in which they were sealed."""
+    return _size(load, "sealed")
+
+
+@SIZE.candidate("sonde, span ids, sealed")
+def sealed_span_size(load: Load) -> Mapping[str, float]:
+    """The second again; random ids cannot be compressed."""
+    return _size(load, "sealed spans")
 
 
 def _rate(load: Load, read: Callable[[], int]) -> Mapping[str, float]:
@@ -132,26 +177,41 @@ def bare_rows(load: Load) -> Mapping[str, float]:
     select = (
         "SELECT position, version, type, time_ns, origin, seq, ids, data FROM events WHERE stream = 1 ORDER BY version"
     )
-    with closing(apsw.Connection(str(_files(load.count(COUNT)).plain))) as db:
+    with closing(apsw.Connection(str(_files(load.count(COUNT)).rows))) as db:
         return _rate(load, lambda: sum(1 for row in db.execute(select) if decode(row[7])))
+
+
+def _read(load: Load, path: Path) -> Mapping[str, float]:
+    with sonde.store.open(path, mode="ro") as store:
+        return _rate(load, lambda: sum(1 for event in store.read("bench") if event.data))
 
 
 @READING.candidate("sonde")
 def store_read(load: Load) -> Mapping[str, float]:
     """store.read(): a RecordedEvent of each row, let go before the next, as the loops above let go of their rows."""
-    with sonde.store.open(_files(load.count(COUNT)).plain, mode="ro") as store:
-        return _rate(load, lambda: sum(1 for event in store.read("bench") if event.data))
+    return _read(load, _files(load.count(COUNT)).rows)
+
+
+@READING.candidate("sonde, sealed")
+def store_read_sealed(load: Load) -> Mapping[str, float]:
+    """The same of events that were sealed, as they are after a moment without events."""
+    return _read(load, _files(load.count(COUNT)).sealed)
 
 
 @READING.candidate("sonde, kept")
 def store_read_kept(load: Load) -> Mapping[str, float]:
     """store.read() into a list, so that all events are in memory at once."""
-    with sonde.store.open(_files(load.count(COUNT)).plain, mode="ro") as store:
+    with sonde.store.open(_files(load.count(COUNT)).rows, mode="ro") as store:
         return _rate(load, lambda: len(list(store.read("bench"))))
 
 
 @READING.candidate("sonde, span ids")
 def store_read_spans(load: Load) -> Mapping[str, float]:
-    """The same of events with three ids each."""
-    with sonde.store.open(_files(load.count(COUNT)).spans, mode="ro") as store:
-        return _rate(load, lambda: sum(1 for event in store.read("bench") if event.data))
+    """Of events with three ids each, mostly as rows."""
+    return _read(load, _files(load.count(COUNT)).spans)
+
+
+@READING.candidate("sonde, span ids, sealed")
+def store_read_sealed_spans(load: Load) -> Mapping[str, float]:
+    """The same, sealed."""
+    return _read(load, _files(load.count(COUNT)).sealed_spans)
