@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,17 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     seen = followers.finish()
     print("verifying", flush=True)
     soak = Soak(samples, end, seen, _remains(db), max_bytes=int(options.max_mb * 1e6))
-    lines, passed = verdict(soak)
+    lines, failed = verdict(soak)
     return {
         "when": when,
         "python": platform.python_version(),
-        "sonde": sonde.__version__ if hasattr(sonde, "__version__") else "",
+        "sonde": version("sonde"),
         "minutes": options.minutes,
         "rate": options.rate,
         "max_bytes": soak.max_bytes,
         "session_s": options.session_s,
-        "passed": passed,
+        "passed": not failed,
+        "failed": failed,
         "verdict": lines,
         "end": end,
         "followers": seen,
