@@ -92,7 +92,8 @@ class SQLiteStore:
         self._upkeep = Upkeep()
         self._file = FileState(1, None)
         self._homeless: list[str] = []  # writers that are not registered in the file that is there now
-        forks.stores.add(self)
+        with forks.opening:
+            forks.stores.add(self)
 
     @property
     def url(self) -> str:
@@ -197,13 +198,14 @@ class SQLiteStore:
     def _write(
         self, records_for: Callable[[Attachment], Sequence[Record]], expected_version: int | None
     ) -> AppendResult:
+        attachment = self._attached(look=False)  # which is done under the lock
         while True:
-            attachment = self._attached()
             try:
                 return self._append(attachment, records_for(attachment), expected_version)
             except FileChangedError:  # nothing was written; the next attempt goes to what is there now, or says why not
                 if attachment.is_current():
                     raise
+            attachment = self._attached()
 
     def _append(self, attachment: Attachment, records: Sequence[Record], expected_version: int | None) -> AppendResult:
         writer = attachment.writer
@@ -469,11 +471,12 @@ class SQLiteStore:
         with forks.opening:
             return Attachment(self._path, self._mode, busy_timeout_s=self._busy_timeout_s, durability=self._durability)
 
-    def _attached(self) -> Attachment:
+    def _attached(self, *, look: bool = True) -> Attachment:
         """What this process has open: anew in the child of a fork, and where the path names another file by now."""
         self._check_open()
         attachment = self._attachment
-        if attachment.pid == os.getpid() and attachment.is_current() and not self._homeless:
+        is_ours = attachment.pid == os.getpid() and not self._homeless
+        if is_ours and (attachment.is_current() if look else not attachment.connections.is_retired):
             return attachment
         with self._renewing:
             if self._attachment is attachment:
@@ -490,7 +493,9 @@ class SQLiteStore:
 
     def _step_over(self, gone: Attachment) -> None:
         """From a file that was deleted, replaced or written over to what is at the path now. Under ``_renewing``."""
-        others = [store._attachment.connections for store in list(forks.stores) if isinstance(store, SQLiteStore)]
+        with forks.opening:  # none comes into being meanwhile
+            stores = [store for store in forks.stores if isinstance(store, SQLiteStore)]
+        others = [store._attachment.connections for store in stores if store is not self]
         leave(gone.connections, others, timeout_s=self._busy_timeout_s)
         self._homeless += gone.retire()
         fresh = self._attach()
