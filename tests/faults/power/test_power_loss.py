@@ -26,6 +26,7 @@ from sonde.journal import folder_of
 from sonde.journal.mark import WAITING, Mark, boot_id
 from sonde.recorder import recover
 from sonde.store import SQLiteStore
+from sonde.store.retention import Retention
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, and the journal needs Linux")
 
@@ -191,6 +192,47 @@ def test_a_second_cut_during_recovery(tmp_path: Path, seed: int, fault_report: A
         fault="a second power cut, while sonde recovers from the first",
         promised="what the first one left is there; no event twice",
         seen={"second cuts": cuts * (CUTS // cuts), "events lost that the first had left": 0, "damaged files": 0},
+    )
+
+
+@pytest.mark.parametrize("seed", ROUNDS)
+def test_a_cut_while_retention_removes(tmp_path: Path, seed: int, fault_report: Any) -> None:
+    """A cut amid a prune leaves whole what is to stay, of the rest a suffix each; the next prune does what is left."""
+    rng = random.Random(seed)
+    (tmp_path / "live").mkdir()
+    disk = memory.Disk(tmp_path / "live")
+    going = ("s0", "s2", "s3")
+    with disk.attached(autocheckpoint_pages=rng.choice([4, 200])):
+        store = SQLiteStore(tmp_path / "live" / "runs.db", durability="power")
+        for number in range(120):
+            data = agents.data_of("first", number)
+            store.append(f"s{number % 5}", [Event("n", data=data), Event("n", data={"n": number})])
+            if rng.random() < 0.05:
+                store.tend(is_ending=True)
+        before = {f"s{number}": list(store.read(f"s{number}")) for number in range(5)}
+        began_at = disk.now
+        store.prune(Retention(), sessions=going)
+        ended_at = disk.now
+        store.close()
+    for _ in range(CUTS):
+        root, at = tmp_path / "cut", rng.randint(began_at, disk.now)
+        inspection.lay_out(disk.cut(at, rng), root, rng)
+        found = inspection.inspect(root / "runs.db")
+        for name, events in before.items():
+            there = [event for event in found.events if event.stream_id == name]
+            assert there == events if name not in going else there == events[len(events) - len(there) :]
+            assert not (there and name in going and at >= ended_at)
+        with SQLiteStore(root / "runs.db") as store:
+            store.prune(Retention(), sessions=going)
+            assert not list(store.verify())
+            assert {event.stream_id for event in store.read_all()} - {"sonde.retention"} == {"s1", "s4"}
+            assert store.removed() == (sum(len(before[name]) for name in going), len(going))
+        shutil.rmtree(root)
+    fault_report(
+        fault="power cut while retention removes sessions, with durability power",
+        promised="sessions that stay are whole, of those that go a suffix is there at most; what is gone stays gone, "
+        "the next prune removes the rest, and the count of what was removed is exact",
+        seen={"cuts": CUTS, "events lost that were to stay": 0, "damaged files": 0},
     )
 
 
