@@ -42,7 +42,7 @@ _SAID = {
 
 
 def abandon(connection: apsw.Connection) -> None:
-    """Never close a connection: one that a fork inherited, or whose file was removed.
+    """Never close a connection that a fork inherited.
 
     Closing it could remove the write-ahead log that others work with, and the interpreter closes what it collects, at
     its end too. So it keeps a reference that nobody holds.
