@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -44,7 +45,7 @@ _TYPES = "SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?))"
 
 _WITHOUT_SPAN = 50  # hexadecimal digits of ``ids``
 
-_position = itemgetter(0)
+_position, _version = itemgetter(0), itemgetter(2)
 
 Page = tuple[list[RecordedEvent], int | None]
 """Events, and the place to go on from; ``None``: there is no more."""
@@ -107,10 +108,14 @@ class Reading:
         if after >= last:
             return [], None
         if stretches := self._stretches.behind(connection, after):
-            sealed = [row for row in self._sealed(connection, stretches) if after < row[0] <= last]
+            sealed = self._sealed(connection, stretches)
+            begin = bisect_right(sealed, after, key=_position)
+            end = bisect_right(sealed, last, key=_position)
             going = min(last, stretches[0].until)
-            if len(sealed) > rows:
-                sealed, going = sealed[:rows], sealed[rows - 1][0]
+            if end - begin > rows:
+                end = begin + rows
+                going = sealed[end - 1][0]
+            sealed = sealed[begin:end]
             if types is not None:
                 kinds = set(self._numbers_of(connection, types))
                 sealed = [row for row in sealed if row[3] in kinds]
@@ -247,8 +252,9 @@ class Reading:
         """``rows`` of a stream from a version on, or as many as there are: first what is sealed, then the rest."""
         found: list[Row] = []
         while len(found) < rows and (stretch := self._stretches.of_stream(connection, stream, start)) is not None:
-            sealed = [row for row in self._sealed(connection, (stretch,)) if row[2] >= start]
-            found += sealed[: rows - len(found)]
+            sealed = self._sealed(connection, (stretch,))
+            begin = bisect_left(sealed, start, key=_version)
+            found += sealed[begin : begin + rows - len(found)]
             start = stretch.last_version + 1
         if len(found) < rows:
             found += fetch(
