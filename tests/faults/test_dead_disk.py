@@ -100,7 +100,7 @@ def kept(path: Path) -> tuple[list[int], int]:
 
 
 @pytest.mark.parametrize("after", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 8))])
-@pytest.mark.parametrize("end", ["close", "exit"])
+@pytest.mark.parametrize("end", ["exit", pytest.param("close", marks=pytest.mark.long)])
 @pytest.mark.parametrize("durability", ["commit", pytest.param("emit", marks=pytest.mark.long)])
 def test_closing_and_exit_end_in_time(
     tmp_path: Path,

@@ -97,7 +97,7 @@ def test_every_flip_that_matters_is_found(
     content = sound.read_bytes()
     path = tmp_path / "runs.db"
     shutil.copyfile(sound, path)
-    flips = 60 if seed == 0 else 200
+    flips = 30 if seed == 0 else 200
     changed = found = 0
     unnoticed = []
     for _ in range(flips):

@@ -18,7 +18,7 @@ from sonde.store import SQLiteStore
 LIMIT_S = 100
 
 
-@pytest.mark.parametrize("held_s", [2, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("held_s", [1, pytest.param(30, marks=pytest.mark.long)])
 @pytest.mark.timeout(200)
 def test_a_database_locked_by_another_process(tmp_path: Path, fault_report: Callable[..., None], held_s: float) -> None:
     """Events wait, emit does not, and when the lock is gone all are written, in order."""
@@ -61,7 +61,7 @@ def test_a_database_locked_by_another_process(tmp_path: Path, fault_report: Call
     assert [event.data["i"] for event in events if event.type == "n"] == list(range(emitted))
     assert not [event for event in events if event.type == EventType.GAP]
     fault_report(
-        fault="another process holds the database locked (BEGIN EXCLUSIVE), for 2 and for 30 s",
+        fault="another process holds the database locked (BEGIN EXCLUSIVE), for 1 and for 30 s",
         promised="events wait in memory, emit does not wait; when the lock is gone all are written, in order",
         seen={
             "events meanwhile": emitted,
@@ -83,14 +83,14 @@ while True:
         print("begun", flush=True)
     if i % 50 == 0:
         rec.flush()
-    if i == 50_000:
+    if i == 20_000:
         rec.close()
         break
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
-@pytest.mark.parametrize("stops", [5, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stops", [2, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.timeout(300)
 def test_a_writer_that_is_stopped(tmp_path: Path, fault_report: Callable[..., None], stops: int) -> None:
     """A process under SIGSTOP, perhaps inside of a transaction, delays the other writer; neither loses anything."""
@@ -118,7 +118,7 @@ def test_a_writer_that_is_stopped(tmp_path: Path, fault_report: Callable[..., No
     assert process.returncode == 0
     with SQLiteStore(path, mode="ro") as store:
         assert not list(store.verify())
-        for session, count in (("other", emitted), ("stopped", 50_000)):
+        for session, count in (("other", emitted), ("stopped", 20_000)):
             events = list(store.read(session))
             assert [event.data["i"] for event in events if event.type == "n"] == list(range(count))
             assert not [event for event in events if event.type == EventType.GAP]
@@ -128,7 +128,7 @@ def test_a_writer_that_is_stopped(tmp_path: Path, fault_report: Callable[..., No
         seen={
             "stops": stops,
             "in the middle of a write": delayed,
-            "events": emitted + 50_000,
+            "events": emitted + 20_000,
             "lost": 0,
             "worst emit: {} ms": worst_s * 1000,
         },
@@ -181,7 +181,7 @@ print(json.dumps([with_none, complete, errors]))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's limits and journal")
-@pytest.mark.parametrize("durability", ["commit", "emit"])
+@pytest.mark.parametrize("durability", ["emit", pytest.param("commit", marks=pytest.mark.long)])
 def test_no_more_open_files(
     tmp_path: Path, play: Callable[..., list[object]], fault_report: Callable[..., None], durability: str
 ) -> None:

@@ -47,7 +47,7 @@ class Killed(NamedTuple):
     log_bytes: int
 
 
-@pytest.fixture(scope="module", params=["commit", "emit"])
+@pytest.fixture(scope="module", params=["emit", pytest.param("commit", marks=pytest.mark.long)])
 def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     """An idle writer, killed; how many events it published is known to one."""
     for attempt in range(10):
