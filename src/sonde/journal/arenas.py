@@ -45,17 +45,20 @@ class Arenas:
         full: written into, with no room for what came last.
     """
 
-    def __init__(self, folder: str, writer_id: str, mark: Mark, *, max_bytes: int) -> None:
+    def __init__(
+        self, folder: str, writer_id: str, mark: Mark, *, max_bytes: int, unjournaled: Tally | None = None
+    ) -> None:
         """Make the first ones.
 
-        ``max_bytes`` bounds them together: what exceeds it is not journaled, and counted.
+        ``max_bytes`` bounds them together: what exceeds it is not journaled, and counted, in ``unjournaled`` if that is
+        given.
         """
         self.pool = Pool(folder, writer_id, mark, max_bytes=max_bytes)
         self.open: deque[Segment] = deque()
         self.large: deque[Segment] = deque()
         self.spare: deque[Segment] = deque()
         self.full: deque[Segment] = deque()
-        self.unjournaled = Tally()
+        self.unjournaled = Tally() if unjournaled is None else unjournaled
         """Events that no arena could take."""
         self.prepare()
 

@@ -65,7 +65,7 @@ class Journal:
         self._looked_s = time.monotonic()
         self._opening: list[None] = [None]  # whoever pops it opens
         self._problem: str | None = None
-        self._without_arenas = Tally()
+        self._unjournaled = Tally()
         if not self._is_full:
             return deque()
         self._inbox = inbox = _Inbox()
@@ -114,7 +114,9 @@ class Journal:
         try:
             mark = self._new_mark()
             if self._is_full:
-                self._arenas = arenas = Arenas(self._folder, self._writer_id, mark, max_bytes=self._max_bytes)
+                self._arenas = arenas = Arenas(
+                    self._folder, self._writer_id, mark, max_bytes=self._max_bytes, unjournaled=self._unjournaled
+                )
                 self._upkeep = Upkeep(arenas)
                 recording = arenas.recording(deque.append.__get__(self._inbox))
                 self._inbox.append = recording  # type: ignore[method-assign]  # as in begin()
@@ -144,6 +146,11 @@ class Journal:
         mark.words[CLAIMED] = max(mark.words[CLAIMED], self._claimed)
         mark.words[WAITING] = max(mark.words[WAITING], self._expected)
         mark.words[TIME_NS] = time.time_ns()
+        self._note()
+
+    def _note(self) -> None:
+        if self._arenas is not None:
+            self._arenas.note()
 
     def _renew(self, mark: Mark) -> None:
         """Somebody removed the mark, or the whole folder: make them anew, at most once a second."""
@@ -171,7 +178,7 @@ class Journal:
     @property
     def unjournaled(self) -> int:
         """Events that no arena could take: they survive a kill once they are committed."""
-        return self._without_arenas.value + (0 if self._arenas is None else self._arenas.unjournaled.value)
+        return self._unjournaled.value
 
     @property
     def size_bytes(self) -> int:
@@ -225,7 +232,8 @@ class Journal:
         inbox = self._inbox
         self.open()
         if self._arenas is None:  # they cannot be made, or another thread is about to
-            self._without_arenas.increment()
+            self._unjournaled.increment()
+            self._note()  # there may be some by now, and whoever made them may have looked before
             deque.append(inbox, event)
         else:
             inbox.append(event)

@@ -173,3 +173,26 @@ def test_a_folder_that_somebody_removes_is_made_anew(tmp_path: Path, monkeypatch
     journal.begin("")  # as a kill would have it: all is let go
     found, there, missed = recovered(path)
     assert (there, missed, found.torn) == (10, 10, 0)
+
+
+def test_events_from_before_there_were_arenas_are_missing_after_a_kill(tmp_path: Path) -> None:
+    """In a child another thread may publish while the files are made: without a copy, and that is on the mark."""
+    path = tmp_path / "runs.db"
+    journal = Journal(
+        f"{path}-journal.d",
+        session_id="s",
+        durability="emit",
+        is_full=True,
+        max_bytes=1 << 28,
+        failures=FailureLog(),
+    )
+    inbox = journal.begin("w")
+    opening, journal._opening = journal._opening, []  # a thread is about to open
+    inbox.append(event(1))
+    journal.waiting(9)
+    journal._opening = opening
+    inbox.append(event(2))
+    assert journal.unjournaled == 1
+    journal.begin("")
+    found, there, missed = recovered(path)
+    assert (there, missed, found.torn) == (1, 1, 0)
