@@ -220,6 +220,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+@pytest.mark.timeout(600)  # in its long form it starts the command eleven times
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_an_import_that_was_stopped_is_gone_on_with(
     tmp_path: Path, large: Path, number: signal.Signals, fault_report: Report
@@ -229,12 +230,12 @@ def test_an_import_that_was_stopped_is_gone_on_with(
     chance = random.Random(int(number))
     command = [sys.executable, "-m", "sonde", "import", str(large), "--db", str(merged), "--json"]
     stopped = 0
-    for _ in range(20 if IS_LONG else 1):
+    for _ in range(10 if IS_LONG else 1):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         target = committed(merged) + chance.randint(1, EVENTS // 3)
         deadline_s = time.monotonic() + LIMIT_S
         while process.poll() is None and committed(merged) < target and time.monotonic() < deadline_s:
-            time.sleep(0.01)
+            time.sleep(0.03)
         process.send_signal(number)
         _, errors = process.communicate(timeout=LIMIT_S)
         assert "Traceback" not in errors
