@@ -218,7 +218,7 @@ else:
 def test_a_forked_child_has_arenas_of_its_own(tmp_path: Path, end: str) -> None:
     """Killed or not, each side's events are there once, and a child's death leaves the parent's files alone."""
     path = tmp_path / "runs.db"
-    run = subprocess.run([sys.executable, "-c", FORKING, str(path), end], capture_output=True, check=False, timeout=60)
+    run = subprocess.run([sys.executable, "-c", FORKING, str(path), end], capture_output=True, check=False, timeout=100)
     assert (run.returncode, run.stderr) == (0 if end == "close" else -signal.SIGKILL, b"")
     if end == "close":
         assert b"arena" in run.stdout, "the child's are left for the next opener"
@@ -246,7 +246,7 @@ def test_a_forked_child_that_is_killed_at_once_is_counted(tmp_path: Path) -> Non
     path = tmp_path / "runs.db"
     children = 12
     run = subprocess.run(
-        [sys.executable, "-c", CHILD, str(path), str(children)], capture_output=True, check=False, timeout=60
+        [sys.executable, "-c", CHILD, str(path), str(children)], capture_output=True, check=False, timeout=100
     )
     assert (run.returncode, run.stderr) == (0, b"")
     sonde.record(path, session_id="next").close()
@@ -286,7 +286,7 @@ def test_signal_handlers_at_1_khz_emit_too(tmp_path: Path) -> None:
     """A handler that interrupts an emit emits by itself: after a kill both are there; and the journal stays small."""
     path = tmp_path / "runs.db"
     run = subprocess.run(
-        [sys.executable, "-c", SIGNALS, str(path), "300"], capture_output=True, check=False, timeout=60
+        [sys.executable, "-c", SIGNALS, str(path), "300"], capture_output=True, check=False, timeout=100
     )
     assert (run.returncode, run.stderr) == (-signal.SIGKILL, b"")
     i, j, journal_bytes = map(int, run.stdout.split())
@@ -299,26 +299,24 @@ CTRL_C = """
 import os, signal, sys, time, sonde
 rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
 i = interrupts = 0
-signal.signal(signal.SIGALRM, signal.default_int_handler)
-def run():
-    global i, interrupts
-    while interrupts < 500:
-        try:
-            while interrupts < 500:
-                rec.emit("n", thread=0, i=i)
-                i += 1
-        except KeyboardInterrupt:
+def interrupt(_, frame):  # in sonde alone: what catches it here must not be interrupted itself
+    global interrupts
+    while frame is not None:
+        if "/sonde/" in frame.f_code.co_filename:
             interrupts += 1
-while True:
+            raise KeyboardInterrupt
+        frame = frame.f_back
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
+while interrupts < 500:
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
-        run()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        break
+        rec.emit("n", thread=0, i=i)
     except KeyboardInterrupt:
-        interrupts += 1
+        continue
+    i += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
 rec.flush()
-deadline = time.monotonic() + 10
+deadline = time.monotonic() + 50
 while rec.stats().journal_bytes > 4 << 20 and time.monotonic() < deadline:
     time.sleep(0.1)
 stats = rec.stats()
@@ -332,7 +330,7 @@ assert not os.path.exists(sys.argv[1] + "-journal.d")
 def test_interrupts_lose_no_arena_for_good(tmp_path: Path) -> None:
     """An arena that an interrupt took out of a publisher's hands is found again; all events are in the store."""
     path = tmp_path / "runs.db"
-    run = subprocess.run([sys.executable, "-c", CTRL_C, str(path)], capture_output=True, check=False, timeout=60)
+    run = subprocess.run([sys.executable, "-c", CTRL_C, str(path)], capture_output=True, check=False, timeout=100)
     assert (run.returncode, run.stderr.decode()) == (0, "")
     emitted, journal_bytes = map(int, run.stdout.split())
     assert {(0, i) for i in range(emitted)} <= set(stored(path))
