@@ -17,9 +17,10 @@ from sonde.cli.wording import bytes_text
 @click.command(epilog=fields_text(BackupDocument))
 @click.argument("target", type=click.Path(dir_okay=False))
 @click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
+@click.option("--plain", is_flag=True, help="For SQL: every event is a row with all of its data. Many times larger.")
 @json_option
 @db_option
-def command(target: str, *, force: bool, as_json: bool, db: str | None) -> None:
+def command(target: str, *, force: bool, plain: bool, as_json: bool, db: str | None) -> None:
     """Copy the store, as it is at this moment, into the file TARGET.
 
     Recording goes on meanwhile, undisturbed. The copy is one file, complete without a -wal beside it; it appears under
@@ -29,6 +30,7 @@ def command(target: str, *, force: bool, as_json: bool, db: str | None) -> None:
     Examples:
       sonde backup runs-backup.db
       sonde backup --force /mnt/stick/runs.db --db runs.db
+      sonde backup --plain runs-sql.db && sqlite3 runs-sql.db "select event_type, data from telemetry_events"
     """
     require_folder(target, "back up to")
     with open_sqlite(db) as store:
@@ -40,7 +42,7 @@ def command(target: str, *, force: bool, as_json: bool, db: str | None) -> None:
                     f"'{target}' exists; name another file, or replace it with --force.", param_hint="TARGET"
                 )
         with progress("copying") as advance:
-            store.backup(target, overwrite=force, progress=advance)
+            store.backup(target, overwrite=force, progress=advance, is_plain=plain)
     size_bytes = os.path.getsize(target)
     if as_json:
         print_json(BackupDocument(db=store.url, path=os.path.abspath(target), size_bytes=size_bytes))

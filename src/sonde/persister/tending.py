@@ -13,7 +13,7 @@ _IDLE_S = 0.1
 """No event for so long is a moment."""
 _PAUSE_S = 2.0
 """Where no such moment comes, one step in so many seconds: some 0.5 % of a processor."""
-_ENDING_S = 0.05
+_ENDING_S = 0.03
 
 
 class Tending:
@@ -45,7 +45,7 @@ class Tending:
             self._step(is_ending=False)
 
     def end(self, deadline_s: float | None) -> None:
-        """Nothing more will be written: do what is due, for 50 ms at most; the next recording does the rest."""
+        """Nothing more will be written: do what is due, for 30 ms at most; the next recording does the rest."""
         until_s = time.monotonic() + _ENDING_S
         if deadline_s is not None:
             until_s = min(until_s, deadline_s)

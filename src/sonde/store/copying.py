@@ -9,6 +9,7 @@ import apsw
 
 from sonde.errors import StoreError, StorePermissionError, StoreUnavailableError
 from sonde.store.location import make_folder
+from sonde.store.plain import make_plain
 
 _PAGES_PER_STEP = 1_000
 
@@ -19,8 +20,11 @@ def copy(
     *,
     overwrite: bool,
     progress: Callable[[int, int], None] | None,
+    is_plain: bool = False,
 ) -> None:
     """Copy what ``source`` sees now into the file ``target``, of mode 0600 and complete without a log beside it.
+
+    ``is_plain``: with each event as a row that has all of its data.
 
     It is written under another name and takes its own at the end: half a copy is never found in its place.
     """
@@ -32,7 +36,9 @@ def copy(
         handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         os.fchmod(handle, 0o600)
         os.close(handle)
-        _copy_pages(source, partial, progress)
+        _copy_pages(source, partial, None if is_plain else progress)
+        if is_plain:
+            _make_plain(partial, target, progress)
         _finish(partial, target, overwrite=overwrite)
     except PermissionError:
         raise StorePermissionError(
@@ -68,6 +74,14 @@ def _copy_pages(source: apsw.Connection, partial: str, progress: Callable[[int, 
         if pinned:
             source.execute("ROLLBACK")
         target.close()
+
+
+def _make_plain(partial: str, target: str, progress: Callable[[int, int], None] | None) -> None:
+    connection = apsw.Connection(partial, flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        make_plain(connection, target, progress)
+    finally:
+        connection.close()
 
 
 def _finish(partial: str, target: str, *, overwrite: bool) -> None:

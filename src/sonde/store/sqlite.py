@@ -429,17 +429,19 @@ class SQLiteStore:
         *,
         overwrite: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        is_plain: bool = False,
     ) -> None:
         """Copy the store, as it is now, into a file of its own, while others record.
 
-        ``progress`` is called with pages done and pages in all.
+        ``is_plain``: with each event as a row that has all of its data, for tools that speak SQL; it is many times
+        larger. ``progress`` is called with pages, or then events, done and in all.
 
         Raises:
             StoreError: the target exists and ``overwrite`` isn't given.
         """
         path = os.path.abspath(os.path.expanduser(target))
         with Translation("back up", self.url), self._attached().connections.reading() as connection:
-            copying.copy(connection, path, overwrite=overwrite, progress=progress)
+            copying.copy(connection, path, overwrite=overwrite, progress=progress, is_plain=is_plain)
 
     def close(self) -> None:
         """Close. Idempotent; iterators in flight end, and the handle's writers count as ended in good order."""

@@ -289,3 +289,35 @@ def test_a_recorder_tends_its_store(path: Path) -> None:
     with SQLiteStore(path) as store:
         assert [found.data["n"] for found in store.read_by_type("s", "a.b")] == list(range(3 * ROWS + 300))
         assert list(store.verify()) == []
+
+
+def test_a_plain_copy_is_all_rows(path: Path, store: SQLiteStore) -> None:
+    """Every event in SQL, whole, and the copy is a store like any other."""
+    fill(store, 90)
+    fill(store, 30, start=90, size=3_000)
+    seal(path)
+    fill(store, 10, start=120, size=3_000)
+    target = path.with_name("plain.db")
+    done = []
+    store.backup(target, is_plain=True, progress=lambda some, of: done.append((some, of)))
+    assert done[-1] == (130, 130)
+    shown = look(target, "SELECT id, json_extract(data, '$.n'), length(data) > 3000 FROM telemetry_events ORDER BY id")
+    assert shown == [(n + 1, n, int(n >= 90)) for n in range(130)]
+    with SQLiteStore(target) as copy:
+        assert list(copy.read_all()) == list(store.read_all())
+        assert list(copy.verify()) == []
+        copy.append("s0", [event(1, size=3_000)])
+        seal(target)
+        assert list(copy.verify()) == []
+    assert look(target, "PRAGMA auto_vacuum") == [(2,)]
+
+
+def test_a_plain_copy_of_a_damaged_store(path: Path, store: SQLiteStore) -> None:
+    """What can be read is plain; what cannot is as damaged as it was."""
+    fill(store, 30, size=3_000)
+    seal(path)
+    look(path, "UPDATE stretches SET bytes = x'93' WHERE stream = 2")
+    store.backup(path.with_name("plain.db"), is_plain=True)
+    with SQLiteStore(path.with_name("plain.db")) as copy:
+        assert len(list(copy.read("s0"))) == 10
+        assert "events 1 to 10" in "".join(damage.detail for damage in copy.verify())
