@@ -317,7 +317,7 @@ while interrupts < 500:
 signal.setitimer(signal.ITIMER_REAL, 0)
 rec.flush()
 deadline = time.monotonic() + 50
-while rec.stats().journal_bytes > 4 << 20 and time.monotonic() < deadline:
+while rec.stats().journal_bytes > 512 << 10 and time.monotonic() < deadline:
     time.sleep(0.1)
 stats = rec.stats()
 assert stats.unjournaled == 0, stats
@@ -334,7 +334,7 @@ def test_interrupts_lose_no_arena_for_good(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr.decode()) == (0, "")
     emitted, journal_bytes = map(int, run.stdout.split())
     assert {(0, i) for i in range(emitted)} <= set(stored(path))
-    assert journal_bytes <= 4 << 20
+    assert journal_bytes <= 512 << 10
 
 
 def test_recovery_waits_for_no_living_writer(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ class Arenas:
     def _fresh(self) -> Segment | None:
         """A spare segment, or one of a new file."""
         if len(self.spare) < RESERVE and not self.pool.is_making:
-            self._grow()
+            self.grow(self.pool.grown(FIRST_BYTES, LARGEST_BYTES))
         while True:
             try:
                 segment = self.spare.pop()
@@ -198,8 +198,9 @@ class Arenas:
             if not segment.is_withdrawn:
                 return segment
 
-    def _grow(self) -> None:
-        arena = self.pool.make(self.pool.grown(FIRST_BYTES, LARGEST_BYTES), segment_bytes=SEGMENT_BYTES)
+    def grow(self, size_bytes: int) -> None:
+        """Make more spare segments, if that is possible."""
+        arena = self.pool.make(size_bytes, segment_bytes=SEGMENT_BYTES)
         if arena is not None:
             self.spare.extend(arena.segments)
 
@@ -218,7 +219,7 @@ class Arenas:
     def prepare(self) -> None:
         """See that there are spare segments, and an open one."""
         if len(self.spare) < RESERVE and not self.pool.is_making:
-            self._grow()
+            self.grow(self.pool.grown(FIRST_BYTES, LARGEST_BYTES))
         if not self.open:
             try:
                 self.open.append(self.spare.pop())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sonde.journal.arena import Arena, Segment
-from sonde.journal.arenas import RESERVE, SEGMENT_BYTES, Arenas
+from sonde.journal.arenas import FIRST_BYTES, RESERVE, SEGMENT_BYTES, Arenas
 from sonde.journal.record import read_records
 
 _GROUPS = 2
@@ -99,11 +99,16 @@ class Upkeep:
             self._held.append((fence(), lost))
         for arena in [arena for arena in list(self._arenas.pool.arenas) if arena.is_retiring]:
             for segment in list(arena.live):
-                if _taken_from(self._arenas.spare, segment) or _taken_from(self._arenas.large, segment):
-                    if segment.at > segment.begin:  # large, and written into meanwhile
+                if self._is_taken(segment):
+                    if segment.at > segment.begin:
                         self._arenas.full.append(segment)
                     else:
                         self._retire(segment)
+
+    def _is_taken(self, segment: Segment) -> bool:
+        """Take it away from publishers, if none has it in hand. Whether that was possible."""
+        arenas = self._arenas
+        return any(_taken_from(each, segment) for each in (arenas.spare, arenas.open, arenas.large))
 
     def _give_up(self, arena: Arena) -> None:
         """Its file is gone, so what waits there has no copy any more."""
@@ -147,16 +152,19 @@ class Upkeep:
                 arena.is_idle = True
                 continue
             is_small = len(arena.segments) > 1 or arena.size <= SEGMENT_BYTES
-            if is_small and len(self._arenas.spare) - len(arena.segments) < RESERVE:
-                continue
-            self._take_back(arena)
+            if is_small and arena.size > FIRST_BYTES and not self._can_spare(arena):
+                self._arenas.grow(FIRST_BYTES)
+            if not is_small or self._can_spare(arena):
+                self._take_back(arena)
+
+    def _can_spare(self, arena: Arena) -> bool:
+        return len(self._arenas.spare) - len(arena.segments) >= RESERVE
 
     def _take_back(self, arena: Arena) -> None:
         """Remove an arena if all of it is unwritten, and in nobody's hands."""
         taken = []
-        lists = (self._arenas.spare, self._arenas.open, self._arenas.large)
         for segment in arena.segments:
-            if not any(_taken_from(each, segment) for each in lists):
+            if not self._is_taken(segment):
                 break
             taken.append(segment)
             if segment.at > segment.begin:

@@ -293,6 +293,7 @@ while interrupts < wanted:
     except KeyboardInterrupt:
         pass
 signal.setitimer(signal.ITIMER_REAL, 0)
+arena = None
 gc.collect()  # an arena and its segments know each other
 left = opened() - before - len(arenas.pool.arenas)
 upkeep = Upkeep(arenas)
