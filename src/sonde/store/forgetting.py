@@ -12,7 +12,8 @@ wrote is not taken in a second time), the newest ones. Older ones may begin anew
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 import apsw
 
@@ -105,7 +106,7 @@ class Forgetting:
         while position < last:
             if self._is_stopped():
                 return None
-            with self._attached().reading() as connection:
+            with self._attached().reading() as connection, _little_memory(connection):
                 ((first,),) = fetch(connection, _FIRST, (position,))
                 if first is None:
                     break
@@ -113,10 +114,9 @@ class Forgetting:
                 for origin, kind in fetch(connection, _USED, (position, position + _POSITIONS)):
                     origins.add(origin)
                     types.add(kind)
-                fetch(connection, "PRAGMA shrink_memory")  # of 8 MB of pages that nobody will ask for again
             position += _POSITIONS
         # These last: what was sealed meanwhile is in here, or has been seen already.
-        with self._attached().reading() as connection:
+        with self._attached().reading() as connection, _little_memory(connection):
             _add_sealed(connection, 0, origins, types)
         return origins, types
 
@@ -144,6 +144,17 @@ class Forgetting:
                 at += amount
             self._pace.pause()
         return True
+
+
+@contextmanager
+def _little_memory(connection: apsw.Connection) -> Iterator[None]:
+    """Each page is looked at once: 8 MB of them are not worth keeping, nor what they leave behind in the allocator."""
+    ((before,),) = fetch(connection, "PRAGMA cache_size")
+    connection.execute("PRAGMA cache_size = -500")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA cache_size = {before}")
 
 
 def _used_since(connection: apsw.Connection, after: int) -> tuple[set[int], set[int]]:
