@@ -54,7 +54,7 @@ class Carving:
         is_whole: nothing in the tree of events is damaged.
         knows_seen, knows_streams: so are the trees of the numbers seen, and of streams.
         live_streams: those that a tree leads to; others were removed, or the tree is damaged.
-        has_removed: retention has removed events.
+        removed: how many events retention has removed, as far as the file counts them.
         stated_sql: how the file's own schema makes the table of events.
         bad_stretches: stream, first and last version of sealed rows that cannot be read.
     """
@@ -90,7 +90,7 @@ class Carving:
         self.owners: dict[int, str] = {}
         self.live_streams: set[int] = set()
         self.bad_stretches: list[tuple[int, int, int]] = []
-        self.has_removed = False
+        self.removed = 0
         self.stated_sql: str | None = None
         self._follow_trees()
         self._look_at_all(progress)
@@ -147,6 +147,10 @@ class Carving:
             if image is None or kind not in (leaf, node):
                 is_whole = False
                 self._suspects.add(above)
+                if image is not None and page not in self.owners:
+                    self.unreadable.add(page)
+                elif above and not self._pages.is_cut:
+                    self.unreadable.add(above)
                 continue
             self.owners[page] = tree.name
             if kind == node:
@@ -185,7 +189,7 @@ class Carving:
             image = self._pages.current(page)
             if image is not None and page not in self._chained and any(image):
                 self._look_closer(image)
-                if page not in self.free:
+                if page not in self.free and page not in self._suspects:
                     self.unreadable.add(page)
                     self.is_whole = False
         self._settle_unclear()
@@ -279,7 +283,7 @@ class Carving:
         elif is_sound and table == "retention" and cell.rowid == 0:
             row = dict(zip(self._shapes.columns[table], values, strict=True))
             self.floor = max(self.floor, row["floor"])
-            self.has_removed = self.has_removed or row.get("removed_events", 0) > 0
+            self.removed = max(self.removed, row["removed_events"])
 
     def _take_stretch(self, values: tuple[Any, ...], *, weight: int) -> None:
         """Sealed rows. They have a checksum together: where it is right, so is where each of them stands."""

@@ -67,7 +67,7 @@ def place(scratch: apsw.Connection) -> list[int]:
         if best is None:
             lost.append(n)
         else:
-            scratch.execute(_KEEP, (*best[1:], n))
+            scratch.execute(_KEEP, (*best[2:], n))
     return lost
 
 
@@ -101,8 +101,10 @@ def _fits(first: _Place, second: _Place) -> bool:
     return first.version < second.version and second.version - first.version <= second.position - first.position
 
 
-def _fitting(scratch: apsw.Connection, position: int, stream: int, version: int) -> Iterator[tuple[int, int, int, int]]:
-    """The places that a row may have: the versions that each would leave out, position, stream and version."""
+def _fitting(
+    scratch: apsw.Connection, position: int, stream: int, version: int
+) -> Iterator[tuple[int, int, int, int, int]]:
+    """The places that a row may have: how many versions each leaves out, its rank, position, stream and version."""
     options = [(position, stream, version)]
     options += [
         (position, *key)
@@ -112,7 +114,7 @@ def _fitting(scratch: apsw.Connection, position: int, stream: int, version: int)
         (at, stream, version)
         for (at,) in fetch(scratch, "SELECT position FROM entries WHERE stream = ? AND version = ?", (stream, version))
     ]
-    for at, its, number in options:
+    for rank, (at, its, number) in enumerate(options):
         if fetch(scratch, "SELECT 1 FROM kept WHERE position = ? OR (stream = ? AND version = ?)", (at, its, number)):
             continue
         if not fetch(scratch, "SELECT 1 FROM streams WHERE id = ?", (its,)):
@@ -123,4 +125,4 @@ def _fitting(scratch: apsw.Connection, position: int, stream: int, version: int)
             continue
         if behind and not _fits(_Place(at, number, 0, 0), _Place(behind[0][0], behind[0][1], 0, 1)):
             continue
-        yield number - lower, at, its, number
+        yield number - lower, rank, at, its, number

@@ -28,7 +28,7 @@ from sonde.store.carving import Carving, chosen
 from sonde.store.failures import Translation
 from sonde.store.forking import forks
 from sonde.store.identities import Run
-from sonde.store.losses import Hole, holes, size, unseen, without
+from sonde.store.losses import Hole, holes, merged, size, unseen, without
 from sonde.store.pages import Pages
 from sonde.store.placement import place
 from sonde.store.quarantine import Quarantine
@@ -47,7 +47,8 @@ class Salvage(msgspec.Struct, frozen=True):
     """What a salvage kept and what is lost.
 
     ``lost_versions`` has the lost versions by stream, as closed ranges; ``lost_numbers`` the lost events by writer and
-    sequence number, as far as the file still says which numbers it had. ``lost`` counts both together, each event once.
+    sequence number, as far as the file still says which numbers it had: not after retention has removed some. ``lost``
+    counts both together, each event once.
     ``is_exact``: it is known which events the file had; if not, more may be missing than is said.
     """
 
@@ -78,8 +79,8 @@ def salvage(
     """Write all that can be read of the file at ``path``, and of the log beside it, into the new file ``output``.
 
     Neither ``path`` nor its log is changed, locked or opened by SQLite. What can be read of events that are not what
-    was written goes to ``output`` with its ending replaced by ``.lost.jsonl``. Takes some 60 s and a few hundred MB of
-    memory for a million events, and room for three times the file in the folder of ``output``. Not for a file that this
+    was written goes to ``output`` with its ending replaced by ``.lost.jsonl``. Takes about a minute of processor time for
+    a million events, and room for three times the file in the folder of ``output``. Not for a file that this
     process has open, nor one that another records into.
 
     Raises:
@@ -212,7 +213,8 @@ class _Operation:
             *[f"DROP TABLE {name}" for name in ("events", "names", "streams", "origins")],
             f"CREATE TABLE events ({columns[0]} INTEGER PRIMARY KEY, {', '.join(columns[1:])})",
             f"CREATE TABLE carved ({', '.join(columns)}, weight)",
-            "CREATE TABLE entries (position INTEGER PRIMARY KEY, stream INTEGER, version INTEGER)",
+            """CREATE TABLE entries (position INTEGER, stream INTEGER, version INTEGER,
+                PRIMARY KEY (position, stream, version)) WITHOUT ROWID""",
             "CREATE TABLE names (id INTEGER PRIMARY KEY, name)",
             "CREATE TABLE streams (id INTEGER PRIMARY KEY, name, first_version DEFAULT 1)",
             "CREATE TABLE origins (id INTEGER PRIMARY KEY, session, plan, task, writer)",
@@ -382,12 +384,16 @@ class _Operation:
         for hole in missing:
             if not hole.position:
                 rebuilding.write_gap_at_end(hole)
-        has_removed = any(first > 1 for first in firsts.values()) or carving.has_removed
+        has_removed = any(first > 1 for first in firsts.values()) or carving.removed > 0
         seen = {names[writer]: sorted(ranges) for writer, ranges in carving.seen.items() if writer in names}
         in_order = carving.is_whole and not missing and not self._quarantine.count
-        numbers = {} if in_order else unseen(seen, rebuilding.kept, has_removed=has_removed)
         by_version = sum(hole.events for hole in missing)
-        unknown = max(0, sum(map(size, numbers.values())) - by_version)
+        removed = max(carving.removed, sum(first - 1 for first in firsts.values()))
+        numbers = {} if in_order else unseen(seen, rebuilding.kept, has_removed=has_removed)
+        gone = sum(size(merged(ranges)) for ranges in carving.seen.values()) - rebuilding.events - removed
+        if has_removed and gone <= 0:
+            numbers = {}
+        unknown = 0 if in_order else max(0, gone - by_version)
         if unknown:
             rebuilding.write_gap_of_unknown(unknown, rebuilding.last_stream or next(iter(firsts), "default"))
         rebuilding.finish(
@@ -410,8 +416,8 @@ class _Operation:
             rebuilding.events,
             by_version + unknown + len(rebuilding.twice),
             {name: sorted(ranges) for name, ranges in lost_versions.items()},
-            numbers,
-            in_order or (carving.knows_seen and not has_removed),
+            {} if has_removed else numbers,  # the file doesn't tell them from those that retention removed
+            in_order or (carving.knows_seen and not has_removed and len(seen) == len(carving.seen)),
             self._lost_path if quarantined else "",
             quarantined,
             self._pages.count,

@@ -223,7 +223,7 @@ def harm(rng: random.Random, content: bytes, kind: str) -> bytes:
 KINDS = ("bit", "bits", "header", "root", "schema", "zero page", "garbage page", "cut", "garbage behind", "garbage")
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*range(10), 241, 319])
 def test_any_damage(repair: Repair, plain: Sample, sealed: Sample, seed: int) -> None:
     """What is kept is what was written, what is lost is reported, the damaged file is as it was."""
     rng = random.Random(seed)
@@ -476,6 +476,22 @@ def test_what_retention_removed_does_not_come_back(repair: Repair, tmp_path: Pat
         first = {w: min(seq for writer, seq in before if writer == w) for w in ("w1", "w2", "w3")}
         gone = [record for record in records if record.seq < first[record.writer_id]]
         assert store.append_batch(gone).duplicates == len(gone)
+
+
+def test_what_retention_removed_is_not_lost(repair: Repair, tmp_path: Path) -> None:
+    """Where pages are damaged, too, only what was there counts as lost."""
+    path = tmp_path / "pruned.db"
+    with SQLiteStore(path) as store:
+        record(store, random.Random(6))
+        store.truncate("s1", 30)
+        there = list(store.read_all())
+    repair.path.write_bytes(with_page(path.read_bytes(), pages_of(path, "events")[-2]))
+    found = salvage(repair.path, repair.output)
+    assert 0 < found.lost == len(there) - found.kept
+    assert (found.is_exact, found.lost_numbers) == (False, {})
+    with SQLiteStore(repair.output, mode="ro") as store:
+        kept = [event for event in store.read_all() if event.type != "sonde.gap"]
+        assert [event for event in there if event in kept] == kept
 
 
 def test_a_repaired_file_can_be_repaired(repair: Repair, plain: Sample, where: Callable[..., list[int]]) -> None:
