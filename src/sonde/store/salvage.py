@@ -79,8 +79,8 @@ def salvage(
     """Write all that can be read of the file at ``path``, and of the log beside it, into the new file ``output``.
 
     Neither ``path`` nor its log is changed, locked or opened by SQLite. What can be read of events that are not what
-    was written goes to ``output`` with its ending replaced by ``.lost.jsonl``. Takes about a minute of processor time for
-    a million events, and room for three times the file in the folder of ``output``. Not for a file that this
+    was written goes to ``output`` with its ending replaced by ``.lost.jsonl``. Takes about a minute of processor time
+    for a million events, and room for three times the file in the folder of ``output``. Not for a file that this
     process has open, nor one that another records into.
 
     Raises:

@@ -30,7 +30,7 @@ def record(store: SQLiteStore, rng: random.Random, *, prefix: str = "w") -> Ledg
     seqs = dict.fromkeys((f"{prefix}1", f"{prefix}2", f"{prefix}3"), 0)
     common = "".join(rng.choices("abcdefgh ", k=3_000))
     while len(ledger) < EVENTS:
-        batch = []
+        batch: list[Record] = []
         for _ in range(rng.randint(1, 40)):
             writer, stream = f"{prefix}{rng.randint(1, 3)}", f"s{rng.randint(1, 4)}"
             seqs[writer] += 1
@@ -174,7 +174,7 @@ def pages_of(path: Path, name: str, kind: str = "leaf") -> list[int]:
         rows = connection.execute("SELECT pageno FROM dbstat WHERE name = ? AND pagetype = ?", (name, kind)).fetchall()
     finally:
         connection.close()
-    return [page for (page,) in rows]
+    return [int(page) for (page,) in rows]  # type: ignore[arg-type]  # a number of a page
 
 
 @pytest.fixture
