@@ -64,6 +64,7 @@ class Journal:
         self._claimed = self._expected = 0
         self._looked_s = time.monotonic()
         self._opening: list[None] = [None]  # whoever pops it opens
+        self._has_failed = False
         self._problem: str | None = None
         self._unjournaled = Tally()
         if not self._is_full:
@@ -125,6 +126,7 @@ class Journal:
                 self._opening.append(None)
                 raise
             self._problem = f"cannot make the mark of writer {self._writer_id} in '{self._folder}': {error}"
+            self._has_failed = True
             return
         except BaseException:  # an interrupt: the next one tries again
             self._opening.append(None)
@@ -152,14 +154,20 @@ class Journal:
         if self._arenas is not None:
             self._arenas.note()
 
-    def _renew(self, mark: Mark) -> None:
-        """Somebody removed the mark, or the whole folder: make them anew, at most once a second."""
+    def _look(self) -> None:
+        """Once a second: is the mark there, which somebody may have removed with its folder, or can it be made now."""
         now_s = time.monotonic()
         if now_s - self._looked_s < _LOOK_EVERY_S:
             return
         self._looked_s = now_s
-        if mark.is_there():
-            return
+        if self._has_failed:
+            self._has_failed = False
+            self._opening.append(None)
+            self.open()
+        elif self._mark is not None and not self._mark.is_there():
+            self._renew(self._mark)
+
+    def _renew(self, mark: Mark) -> None:
         try:
             new = self._new_mark()
         except OSError as error:
@@ -190,10 +198,11 @@ class Journal:
 
         For the persister's thread, after each turn.
         """
+        if not self._is_closed:
+            self._look()
         mark, arenas = self._mark, self._arenas
         if mark is not None and not self._is_closed:
             mark.words[ACCOUNTED] = accounted
-            self._renew(mark)
             if arenas is not None:
                 self._upkeep.tidy(fence)
         self.complain()

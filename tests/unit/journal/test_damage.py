@@ -28,6 +28,11 @@ def event(seq: int) -> PublishedEvent:
     return PublishedEvent("n", seq, "s", data={"text": "x" * 100}, writer_id="w", seq=seq)
 
 
+class Stuck:
+    def is_passed(self) -> bool:
+        return False
+
+
 def dead_writer(path: Path) -> list[Path]:
     """A writer of 5,000 events that went as a kill would have it; its arenas."""
     folder = f"{path}-journal.d"
@@ -159,10 +164,6 @@ def test_a_folder_that_somebody_removes_is_made_anew(tmp_path: Path, monkeypatch
         file.unlink()
     folder.rmdir()
 
-    class Stuck:
-        def is_passed(self) -> bool:
-            return False
-
     journal.tidy(Stuck, accounted=0)
     assert journal.unjournaled == 10
     assert journal.failures.counts["journal"] == 1
@@ -192,6 +193,31 @@ def test_events_from_before_there_were_arenas_are_missing_after_a_kill(tmp_path:
     journal.waiting(9)
     journal._opening = opening
     inbox.append(event(2))
+    assert journal.unjournaled == 1
+    journal.begin("")
+    found, there, missed = recovered(path)
+    assert (there, missed, found.torn) == (1, 1, 0)
+
+
+def test_a_folder_that_can_be_made_later_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in its way when recording begins may go: from then on there is a journal, and it knows how far."""
+    monkeypatch.setattr("sonde.journal.journal._LOOK_EVERY_S", 0.0)
+    path = tmp_path / "runs.db"
+    folder = Path(f"{path}-journal.d")
+    folder.write_text("in the way")
+    journal = Journal(
+        str(folder), session_id="s", durability="emit", is_full=True, max_bytes=1 << 28, failures=FailureLog()
+    )
+    inbox = journal.begin("w")
+    journal.open()
+    inbox.append(event(1))
+    journal.claimed(1)
+    journal.tidy(Stuck, accounted=0)
+    folder.unlink()
+    journal.tidy(Stuck, accounted=0)
+    inbox.append(event(2))
+    journal.claimed(2)
+    assert [each.seq for each in inbox] == [1, 2]
     assert journal.unjournaled == 1
     journal.begin("")
     found, there, missed = recovered(path)
