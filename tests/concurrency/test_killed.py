@@ -296,7 +296,8 @@ def test_signal_handlers_at_1_khz_emit_too(tmp_path: Path) -> None:
 
 
 CTRL_C = """
-import os, signal, sys, time, sonde
+import os, signal, sys, time, sonde, sonde.journal.upkeep
+sonde.journal.upkeep._LOST_AFTER_S = 0.9
 rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
 i = interrupts = 0
 def interrupt(_, frame):  # in sonde alone: what catches it here must not be interrupted itself

@@ -117,6 +117,7 @@ class Arenas:
                     if not segment.is_withdrawn:
                         return
                     hand = _hand_to_nobody
+                    segment.map[at:end] = bytes(end - at)  # what stood before may be wiped: a hole looks like damage
             except ValueError:  # it was withdrawn a while ago, and its file is gone
                 pass
             finally:

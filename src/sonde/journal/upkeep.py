@@ -13,7 +13,7 @@ from sonde.journal.record import read_records
 
 _GROUPS = 2
 _INSPECT_EVERY_S = 1.0
-_LOST_AFTER_S = 0.9
+_LOST_AFTER_S = 4.5  # a thread on a crowded machine may well wait a second for the interpreter
 _SHRINK_EVERY_S = 3.0
 
 

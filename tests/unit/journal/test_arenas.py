@@ -324,3 +324,33 @@ def test_interrupts_leave_no_file_open(tmp_path: Path, wanted: int) -> None:
     assert left == 0
     assert files == known == opened
     assert size_bytes <= 2 * FIRST_BYTES
+
+
+def test_a_publisher_that_was_given_up_writes_again_elsewhere(
+    tmp_path: Path, mark: Mark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its segment is withdrawn and wiped while it stands still amid its work: its event is on disk when it returns."""
+    monkeypatch.setattr("sonde.journal.upkeep._INSPECT_EVERY_S", 0.0)
+    monkeypatch.setattr("sonde.journal.upkeep._LOST_AFTER_S", 0.0)
+    arenas = Arenas(str(tmp_path / "j"), "w", mark, max_bytes=1 << 24)
+    upkeep = Upkeep(arenas)
+    passed = Gate()
+    passed.passed = True
+    inbox: list[int] = []
+
+    def standing_still(each: PublishedEvent) -> None:
+        inbox.append(each.seq)
+        if each.seq in (4, 6):
+            for _ in range(4):
+                upkeep.tidy(lambda: passed)
+
+    record = arenas.recording(standing_still)
+    for seq in (1, 2, 3):
+        record(event(seq, text="x" * 100))
+    record(event(4))
+    assert on_disk(tmp_path) == [4]
+    record(event(5))
+    record(event(6, text=object()))  # the slow way
+    assert 6 in on_disk(tmp_path)
+    assert inbox == [1, 2, 3, 4, 5, 6]
+    arenas.close(keep=False)
