@@ -271,7 +271,8 @@ TestRecording.settings = settings(max_examples=8, stateful_step_count=15, deadli
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 class TestRecordingLong(RecordingMachine.TestCase):  # type: ignore[misc, valid-type]
     """The same, longer."""
 
-    settings = settings(max_examples=300, stateful_step_count=40, deadline=None, phases=PHASES)
+    settings = settings(max_examples=60, stateful_step_count=40, deadline=None, phases=PHASES)

@@ -8,6 +8,8 @@ import msgspec
 
 from sonde.errors import ConfigError
 
+_MAX_DIGITS = 19  # no store counts further, and Python refuses to read thousands
+
 
 class Position(msgspec.Struct, frozen=True, order=True, gc=False):
     """Where an event lies among all events of one store. Opaque; ordered within that store only.
@@ -36,7 +38,7 @@ class Position(msgspec.Struct, frozen=True, order=True, gc=False):
         Raises:
             ConfigError: the text is no position.
         """
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
             raise ConfigError(f"cannot read position {text[:40]!r}: expected the digits that str(position) gave")
         return cls(int(text))
 
