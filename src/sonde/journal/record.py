@@ -33,7 +33,7 @@ OUR_ERRORS = (
 )
 
 encode = msgspec.msgpack.Encoder().encode
-_HOLE = bytes(16)  # the least that a processor copies at once
+_HOLE = bytes(2)  # pieces of 16 or 32 bytes are copied, and overlap: of one that is missing little may be seen
 _FIRST_BYTE, _LAST_BYTE = b"\x9b", b"\xc3"  # an array of eleven values, of which the last is true
 
 _decode = msgspec.msgpack.Decoder(tuple[str, int, str, str, str, Any, str, str, str, int, bool]).decode
