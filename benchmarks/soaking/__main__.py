@@ -67,15 +67,22 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     followers = _Followers(db, min(_FOLLOW_S, seconds / 4))
     samples: list[dict[str, Any]] = []
     assert load.stdout is not None
-    for line in load.stdout:
-        followers.tend()
-        found = json.loads(line)
-        if "complete" in found:
-            samples.append({"end": found})
-            continue
-        samples.append(found)
-        _say(found, samples[-2] if len(samples) > 1 else None, seconds)
-    if load.wait() != 0 or not samples or "end" not in samples[-1]:
+    try:
+        for line in load.stdout:
+            followers.tend()
+            found = json.loads(line)
+            if "complete" in found:
+                samples.append({"end": found})
+                continue
+            samples.append(found)
+            _say(found, samples[-2] if len(samples) > 1 else None, seconds)
+        load.wait()
+    finally:  # Ctrl-C, above all: nobody goes on in a folder that is about to be removed
+        load.kill()
+        load.wait()
+        if sys.exc_info()[0] is not None:
+            followers.stop()
+    if load.returncode != 0 or not samples or "end" not in samples[-1]:
         raise SystemExit(f"the load ended with exit code {load.returncode}")
     end = samples.pop()["end"]
     seen = followers.finish()
@@ -139,6 +146,12 @@ class _Followers:
         self.seen.append(json.loads(out))
         self._process = None
         self._next_s = time.monotonic() + min(_PAUSE_S, self._follow_s / 2)
+
+    def stop(self) -> None:
+        """End the one that reads now."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def finish(self) -> dict[str, int]:
         """What all of them saw."""

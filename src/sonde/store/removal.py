@@ -35,12 +35,13 @@ _CONTENTS = """SELECT sum(min(1.0, named.value ->> 1 * 1.0 / u.count)) *
 class Pace:
     """How much one transaction removes, so that a writer waits for some milliseconds at most. For one thread.
 
-    Between two transactions comes a pause as long as the last one took: who waits for the lock asks again every
-    millisecond, and would rarely find it free. The agent's own threads gain by it too.
+    Between two transactions comes a pause, twice as long as the last one took: who waits for the lock asks again every
+    millisecond, or later on a busy machine, and would rarely find it free. The agent's own threads gain by it too.
     """
 
-    LONGEST_S = 0.006
-    SHORTEST_S = 0.003
+    LONGEST_S = 0.004
+    SHORTEST_S = 0.002
+    SHORTEST_PAUSE_S = 0.005
 
     def __init__(self, amount: int, *, least: int, most: int, wait: Callable[[float], object]) -> None:
         """``wait`` sleeps for so many seconds, or for less where it is told to stop."""
@@ -63,7 +64,7 @@ class Pace:
 
     def pause(self) -> None:
         """Let others in."""
-        self._wait(self._took_s)
+        self._wait(max(self.SHORTEST_PAUSE_S, 2 * self._took_s))
 
 
 def remove_some(
