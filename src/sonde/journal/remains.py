@@ -67,12 +67,14 @@ class Remains:
         """The events in its arenas, by number, each once. Not sanitised, not redacted."""
         events: dict[int, PublishedEvent] = {}
         paths = self._arenas()
-        self.is_damaged = len(paths) < self.words.files
+        whole = 0
         for path in paths:
             found = read_arena(path, self.header.writer_id)
             self.torn += found.torn
+            whole += found.is_whole
             self.is_damaged |= found.is_damaged
             events.update((event.seq, event) for event in found.events)
+        self.is_damaged |= whole < self.words.files  # one that was being made is short, and not on the mark yet
         return [events[seq] for seq in sorted(events)]
 
     def missing(self, stored: int) -> int:
@@ -127,15 +129,17 @@ def look(folder: str) -> list[Left]:
         try:
             seqs: set[int] = set()
             paths = arenas_of(folder, header.writer_id)
-            is_damaged = len(paths) < words.files
+            is_damaged, whole = False, 0
             for path in paths:
                 try:
                     arena = read_arena(path, header.writer_id)
                 except OSError:  # taken in just now, or not ours to read
+                    whole += 1
                     continue
                 is_damaged |= arena.is_damaged
+                whole += arena.is_whole
                 seqs.update(event.seq for event in arena.events)
-            found.append(Left(header, words, frozenset(seqs), is_damaged))
+            found.append(Left(header, words, frozenset(seqs), is_damaged or whole < words.files))
         finally:
             os.close(handle)
     return found
@@ -145,6 +149,7 @@ class _Found(NamedTuple):
     events: list[PublishedEvent]
     torn: int
     is_damaged: bool
+    is_whole: bool  # as long as it was made
 
 
 def read_arena(path: str, writer_id: str) -> _Found:
@@ -163,7 +168,7 @@ def read_arena(path: str, writer_id: str) -> _Found:
                 events.append(unpack_event(record, writer_id))
             except (msgspec.DecodeError, UnicodeError, RecursionError):  # whole, and of no known release
                 damaged += 1
-    return _Found(events, torn + damaged, bool(damaged) or len(content) < shape.size_bytes)
+    return _Found(events, torn + damaged, bool(damaged), len(content) >= shape.size_bytes)
 
 
 def _missing(header: Header, words: Words, stored: int, *, is_damaged: bool) -> int:
