@@ -37,12 +37,15 @@ def options_of(name: str) -> list[click.Parameter]:
     return [one for one in command.params if isinstance(one, click.Option) and not WAITING & set(one.opts)]
 
 
+OPTIONS = {name: options_of(name) for name in COMMANDS}  # here, since a strategy may import nothing
+
+
 @st.composite
 def arguments(draw: st.DrawFn) -> list[str]:
     """A command, options of its own mostly, values of the right kind sometimes, and words."""
     name = draw(st.sampled_from([name for name in COMMANDS if name not in UNBOUND]))
     words: list[str] = []
-    known = options_of(name)
+    known = OPTIONS[name]
     for option in draw(st.lists(st.sampled_from(known), max_size=4)) if known else []:
         words.append(draw(st.sampled_from(option.opts)))
         if not option.is_flag:  # type: ignore[attr-defined]
@@ -103,6 +106,6 @@ def test_help_teaches(name: str, capfd: Any) -> None:
     assert call([name, "--help"]) is None
     told = capfd.readouterr().out
     assert f"sonde {name}" in told
-    for option in options_of(name):
+    for option in OPTIONS[name]:
         assert option.hidden or option.help, option.name  # type: ignore[attr-defined]
     assert os.linesep in told

@@ -168,6 +168,24 @@ def test_a_damaged_original_is_imported_or_refused(tmp_path: Path, data: st.Data
     anything_but(SondeError, read)
 
 
+@HERE
+@given(st.sampled_from(["stream_id", "event_type", "session_id", "data", "timestamp"]), st.binary(max_size=6))
+def test_text_that_is_no_utf8_is_damage(tmp_path: Path, column: str, text: bytes) -> None:
+    """SQLite takes any bytes for a text; who reads them is told that the file is damaged."""
+    path = tmp_path / "o.db"
+    path.write_bytes(original_file())
+    connection = sqlite3.connect(path)
+    connection.execute(f"UPDATE telemetry_events SET {column} = CAST(? AS TEXT) WHERE id = 7", (text,))
+    connection.commit()
+    connection.close()
+
+    def read() -> None:
+        with SQLiteStore(":memory:") as target:
+            import_original(target, path)
+
+    anything_but(SondeError, read)
+
+
 VALUES = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=9) | st.binary(max_size=9)
 
 
