@@ -70,9 +70,7 @@ def command(
 def newest_first(store: EventStore) -> list[StreamInfo]:
     """The streams of a store, the one that began last first; without those that retention emptied."""
     streams = [
-        stream
-        for stream in reversed(store.streams())
-        if stream.first_version and stream.stream_id != RETENTION_STREAM
+        stream for stream in reversed(store.streams()) if stream.first_version and stream.stream_id != RETENTION_STREAM
     ]
     return sorted(streams, key=lambda stream: -stream.first_time_ns)
 
