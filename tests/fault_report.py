@@ -145,9 +145,9 @@ class FaultReport:
         is_whole = not session.config.option.keyword and not any("::" in place for place in chosen)
         is_ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if self._is_written and is_whole and is_ended:
-            write(PAGE, self.text(" ".join(chosen)))
+            write(PAGE, self.text(" ".join(chosen), is_sample=bool(session.config.option.markexpr)))
 
-    def text(self, place: str) -> str:
+    def text(self, place: str, *, is_sample: bool = False) -> str:
         """The table of what was run, with the line above it."""
         rows = [
             f"| {_cell(told.fault)} | {_cell(told.promised)} | {_cell(self._seen(told))} | `{told.test_id}` |"
@@ -155,16 +155,17 @@ class FaultReport:
             if one.test_id in self._outcomes
             for told in self._told(one)
         ]
-        return "\n".join([self._head(place), "", HEADER, *rows])
+        return "\n".join([self._head(place, is_sample=is_sample), "", HEADER, *rows])
 
-    def _head(self, place: str) -> str:
+    def _head(self, place: str, *, is_sample: bool) -> str:
         import apsw
 
         took_s = time.monotonic() - self._began_s
         places = "" if place in ("", "tests src/sonde") else f" (of {place})"
         failed = self._ended["failed"]
+        kind = "run, a sample" if is_sample else "full run"
         return (
-            f"The last full run{places}: {self._began:%Y-%m-%d %H:%M} UTC, sonde {metadata.version('sonde')}, "
+            f"The last {kind}{places}: {self._began:%Y-%m-%d %H:%M} UTC, sonde {metadata.version('sonde')}, "
             f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, "
             f"{platform.system()} {platform.release().split('-')[0]}, {os.cpu_count()} cores: "
             f"{self._ended['passed']:,} tests passed, {failed:,} failed, {self._ended['skipped']:,} were skipped, "
