@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -185,17 +187,23 @@ def test_a_live_writer_s_lock_is_not_stale(living: Path, sonde: Any) -> None:
     assert document["strays"] == []
 
 
-def test_a_process_that_records_into_a_removed_file_is_found(living: Path, sonde: Any, sample: Any) -> None:
-    """Whoever has the old file open goes on writing where nobody looks."""
+def test_a_process_that_has_a_removed_file_open_is_found(sound: Path, sonde: Any) -> None:
+    """What it writes there, nobody sees. A recorder of this release notices by itself, others don't."""
     if not os.path.exists("/proc/self/fd"):
         pytest.skip("needs Linux's /proc")
-    content = living.read_bytes()
-    os.unlink(living)
-    living.write_bytes(content)
-    living.chmod(0o600)
-    (document,) = sonde("doctor", "--json").documents
-    assert len(document["strays"]) == 1
-    assert any(f"process {document['strays'][0]} records into a file" in text for text in document["remarks"])
+    holder = "import sys; file = open(sys.argv[1]); print('open', flush=True); sys.stdin.readline()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(sound)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        content = sound.read_bytes()
+        os.unlink(sound)
+        sound.write_bytes(content)
+        (document,) = sonde("doctor", "--json").documents
+        process.communicate("\n", timeout=60)
+    assert document["strays"] == [process.pid]
+    assert any(f"process {process.pid} has a file of this name open" in text for text in document["remarks"])
 
 
 def test_bytes_behind_the_end_are_a_remark(sound: Path, sonde: Any) -> None:
