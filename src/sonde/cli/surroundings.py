@@ -62,8 +62,8 @@ class Surroundings:
         self.strays = strays(self.path)
         for pid in self.strays:
             self.remarks.append(
-                f"process {pid} has a file of this name open that was replaced or removed: what it writes there is in no "
-                "store; restart the process"
+                f"process {pid} has a file of this name open that was replaced or removed: what it writes there is in "
+                "no store; restart the process"
             )
 
     def look_at_engine(self, engine: str) -> None:
