@@ -262,11 +262,12 @@ def test_subprocesses_inherit_nothing_and_change_nothing(tmp_path: Path, rounds:
 
 
 LOCKED = """
-import os, select, subprocess, sys
+import logging, os, select, subprocess, sys
 import apsw
 import sonde, sonde.store.opener, sonde.store.forking
 
 sonde.store.forking.MAX_WAIT_S, sonde.store.opener.open.__kwdefaults__["busy_timeout_s"] = map(float, sys.argv[2:])
+logging.getLogger("sonde").setLevel(logging.CRITICAL)  # that a write is tried again is told in time, or not
 rec = sonde.record(sys.argv[1], session_id="s")
 assert rec.flush()
 locker = subprocess.Popen(
