@@ -62,7 +62,7 @@ class Translation:
     ) -> None:
         if isinstance(error, apsw.Error):
             raise translated(error, self._operation, self._url) from error
-        if isinstance(error, UnicodeDecodeError):  # SQLite gives any bytes as text
+        if isinstance(error, UnicodeDecodeError) and self._operation == "read":  # SQLite gives any bytes as text
             raise StoreCorruptError(
                 f"cannot {self._operation} event store '{self._url}': its content is damaged (a text is no UTF-8: "
                 f"{error.object[:40]!r}); check it with sonde doctor, restore a backup"

@@ -105,24 +105,32 @@ TABLES: Final = (
         removed_streams INTEGER NOT NULL DEFAULT 0
     )""",
     "INSERT INTO retention (id, floor, block_floor, collections) VALUES (0, 0, 0, 0)",
-    # The original's table, for its users' queries; large data, which SQL alone cannot inflate, is shown as a reference,
-    # {"$content": place}. Whole seconds round down before 1970 too, hence the remainders.
+    # The original's table, for its users' queries. What SQL alone cannot inflate is shown for what it is: large data as
+    # a reference, {"$content": place}, and sealed events as one row a stretch. Whole seconds round down before 1970
+    # too, hence the remainders.
     """CREATE VIEW telemetry_events AS SELECT
-        e.position AS id,
-        s.name AS stream_id,
-        t.name AS event_type,
-        e.version AS version,
-        (SELECT name FROM names WHERE id = o.session) AS session_id,
-        (SELECT name FROM names WHERE id = o.plan) AS plan_id,
-        (SELECT name FROM names WHERE id = o.task) AS task_id,
-        CASE typeof(e.data) WHEN 'text' THEN e.data WHEN 'null' THEN '{}'
-            ELSE '{"$content":' || e.data || '}' END AS data,
+        shown.id AS id, streams.name AS stream_id, event_type, version, session_id, plan_id, task_id, data,
         strftime('%Y-%m-%d %H:%M:%S',
-                 (e.time_ns - ((e.time_ns % 1000000000) + 1000000000) % 1000000000) / 1000000000, 'unixepoch')
-          || rtrim(rtrim(printf('.%09d', ((e.time_ns % 1000000000) + 1000000000) % 1000000000), '0'), '.')
+                 (time_ns - ((time_ns % 1000000000) + 1000000000) % 1000000000) / 1000000000, 'unixepoch')
+          || rtrim(rtrim(printf('.%09d', ((time_ns % 1000000000) + 1000000000) % 1000000000), '0'), '.')
           || '+00:00' AS timestamp
-    FROM events AS e JOIN streams AS s ON s.id = e.stream JOIN names AS t ON t.id = e.type
-        JOIN origins AS o ON o.id = e.origin""",
+    FROM (SELECT
+            last_position AS id, stream, 'sonde.sealed' AS event_type, last_version AS version,
+            '' AS session_id, '' AS plan_id, '' AS task_id,
+            json_object('first_version', first_version, 'last_version', last_version,
+                'remedy', 'sonde backup --plain COPY makes a copy that shows every event') AS data,
+            last_ns AS time_ns
+        FROM stretches
+        UNION ALL SELECT
+            e.position, e.stream, t.name, e.version,
+            (SELECT name FROM names WHERE id = o.session),
+            (SELECT name FROM names WHERE id = o.plan),
+            (SELECT name FROM names WHERE id = o.task),
+            CASE typeof(e.data) WHEN 'text' THEN e.data WHEN 'null' THEN '{}'
+                ELSE '{"$content":' || e.data || '}' END,
+            e.time_ns
+        FROM events AS e JOIN names AS t ON t.id = e.type JOIN origins AS o ON o.id = e.origin
+    ) AS shown JOIN streams ON streams.id = shown.stream""",
 )
 
 ORIGINAL_COLUMNS: Final = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -310,6 +311,19 @@ def test_a_plain_copy_is_all_rows(path: Path, store: SQLiteStore) -> None:
         seal(target)
         assert list(copy.verify()) == []
     assert look(target, "PRAGMA auto_vacuum") == [(2,)]
+
+
+def test_sql_is_told_what_is_sealed(path: Path, store: SQLiteStore) -> None:
+    """The view for other tools leaves nothing out unsaid: a stretch is one row, with its versions and the remedy."""
+    fill(store, 90)
+    seal(path)
+    fill(store, 10, start=90)
+    shown = look(path, "SELECT event_type, stream_id, version, data, timestamp FROM telemetry_events ORDER BY id")
+    told = [json.loads(data) for kind, _, _, data, _ in shown if kind == "sonde.sealed"]
+    assert sum(one["last_version"] - one["first_version"] + 1 for one in told) == 90
+    assert all("sonde backup --plain" in one["remedy"] for one in told)
+    assert len(shown) - len(told) == 10
+    assert {stream for _, stream, *_ in shown} == {info.stream_id for info in store.streams()}
 
 
 def test_a_plain_copy_of_a_damaged_store(path: Path, store: SQLiteStore) -> None:

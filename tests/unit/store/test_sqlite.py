@@ -46,7 +46,7 @@ def test_settings_of_the_file(path: Path) -> None:
 
 def test_bytes_of_an_event(path: Path) -> None:
     """The budget: half of the original's 244 bytes, 0.6 with ids."""
-    count = 5_000
+    count = 10_000
     data = [{"tool": "read_file", "duration_ms": 12.5, "ok": True, "i": n} for n in range(count)]
     for name, ids, limit in (("plain", ("", "", ""), 122), ("ids", SPAN, 157)):
         target = path.with_name(name)
