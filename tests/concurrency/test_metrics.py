@@ -163,8 +163,9 @@ def strike(handler: Callable[[], None], update: Callable[[], None], times: int) 
 
     def handle(_: int, __: FrameType | None) -> None:
         nonlocal strikes
-        strikes += 1
-        handler()
+        if strikes < armed:  # else it is somebody else's
+            strikes += 1
+            handler()
 
     found = signal.signal(signal.SIGALRM, handle)
     try:

@@ -107,7 +107,7 @@ def read_records(segment: bytes) -> Contents:
         is_length_sound = begin < end == written or _record_at(segment, end) is not None
         following = end if is_length_sound else _next_record(segment, start + 1, written)
         is_begun = segment[begin : begin + 1] in (_FIRST_BYTE, b"\0")
-        is_ended = segment[written - 1 : written] == _LAST_BYTE and _HOLE not in segment[start:written]
+        is_ended = segment[written - 1 : written] == _LAST_BYTE and _HOLE not in segment[begin:written]
         if following >= written and is_begun and not is_ended:
             torn = True
         else:
