@@ -53,7 +53,8 @@ class Pool:
         if self.is_closed or time.monotonic() < self._denied_until_s:
             return None
         have_bytes = self.size_bytes
-        size_bytes = -(-size_bytes // _PAGE_BYTES) * _PAGE_BYTES
+        step = segment_bytes or _PAGE_BYTES  # a last segment that is shorter would not take what others do
+        size_bytes = -(-size_bytes // step) * step
         if segment_bytes is not None and have_bytes + size_bytes > self._max_bytes:
             size_bytes = (self._max_bytes - have_bytes) // segment_bytes * segment_bytes
         if size_bytes <= 0 or have_bytes + size_bytes > self._max_bytes:

@@ -88,6 +88,19 @@ def test_an_event_larger_than_an_arena_gets_one_of_its_size(tmp_path: Path, mark
     arenas.close(keep=False)
 
 
+@pytest.mark.parametrize("size_bytes", [100, 4_000, 12_000, 16_000, 40_000])
+def test_a_burst_of_events_of_any_size_is_on_disk(tmp_path: Path, mark: Mark, size_bytes: int) -> None:
+    """However the files grow meanwhile: each segment takes what another one takes."""
+    arenas = Arenas(str(tmp_path / "j"), "w", mark, max_bytes=1 << 27)
+    record = arenas.recording(lambda _: None)
+    number = 24_000_000 // size_bytes if size_bytes > 1_000 else 20_000
+    for seq in range(1, number + 1):
+        record(event(seq, text="x" * size_bytes))
+    assert arenas.unjournaled.value == 0
+    assert on_disk(tmp_path) == list(range(1, number + 1))
+    arenas.close(keep=False)
+
+
 def test_past_the_bound_events_are_counted_and_handed_over(tmp_path: Path, mark: Mark) -> None:
     """The journal takes no more of the disk than it may, and loses nothing for it."""
     arenas = Arenas(str(tmp_path / "j"), "w", mark, max_bytes=2 * FIRST_BYTES)
