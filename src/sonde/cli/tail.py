@@ -164,10 +164,9 @@ def follow_file(file: FollowedFile, view: View, show: Callable[[Event], object],
                     for event in view.last(store, lines, until=position):
                         show(event)
                 _follow(store, file, inode, view, show, after=position)
-        except StoreError as error:
+        except StoreError:
             if file.inode() == inode:
-                raise
-            note(f"sonde: {error}")
+                raise  # else what comes next says why
         if file.inode() is not None:
             note(f"'{printable(file.path)}' was replaced; following the new file from its beginning")
         else:

@@ -180,7 +180,7 @@ def create(connection: apsw.Connection, *, on_disk: bool) -> None:
     try:
         if file_kind(connection)[0] is FileKind.EMPTY:
             for statement in TABLES:
-                connection.execute(statement)
+                connection.execute(" ".join(statement.split()))  # as it is kept: all of it fits the first page
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
