@@ -14,7 +14,11 @@ from hypothesis import settings
 # failed property.
 settings.register_profile("sample", derandomize=True, max_examples=50, deadline=None)
 settings.register_profile("long", max_examples=2_000, deadline=None, print_blob=True)
-settings.load_profile("long" if os.environ.get("SONDE_TEST_LONG") == "1" else "sample")
+IS_LONG = os.environ.get("SONDE_TEST_LONG") == "1"
+settings.load_profile("long" if IS_LONG else "sample")
+
+LONG_FORM_S = 1_200
+"""What a full-length form may take before it counts as hanging, which ends the whole run."""
 
 # A job that a script starts in the background, or nohup, ignores these, and every child would inherit that: the
 # tests that send them would wait in vain.
@@ -55,5 +59,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have the report collected; it is written after the long forms only."""
-    is_written = config.getoption(_fault_report.OPTION) and os.environ.get("SONDE_TEST_LONG") == "1"
+    is_written = config.getoption(_fault_report.OPTION) and IS_LONG
     config.pluginmanager.register(_fault_report.FaultReport(is_written=bool(is_written)), "fault-report")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the full-length forms the time that they take."""
+    if IS_LONG:
+        for item in items:
+            own = item.get_closest_marker("timeout")
+            seconds = max(LONG_FORM_S, own.args[0] if own is not None else 0)
+            item.add_marker(pytest.mark.timeout(seconds), append=False)

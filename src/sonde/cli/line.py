@@ -48,6 +48,8 @@ def gap_text(data: dict[str, Any]) -> str:
     count = plural(missed, "event") if isinstance(missed, int) else "some events"
     if data.get("at_most"):
         count = f"at most {count}"
+    elif data.get("estimated"):
+        count = f"some {count}"
     reasons = data.get("reasons")
     if not isinstance(reasons, dict) or not reasons:
         return f"{count} missed here"

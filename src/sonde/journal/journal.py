@@ -57,7 +57,7 @@ class Journal:
         if self._arenas is not None:
             self._arenas.close(keep=True)
         if self._mark is not None:
-            self._mark.forget()
+            self._mark.forget_in_child()
         self._mark = None
         self._arenas = None
         self._writer_id = writer_id
@@ -178,6 +178,7 @@ class Journal:
             self._arenas.pool.mark = new
         self._show(new)
         new.take_over(mark)  # what was said to the other in between
+        mark.withdraw()
         mark.forget()
         self._problem = (
             f"somebody removed the mark of writer {self._writer_id} from '{self._folder}'; it is there again"
@@ -205,6 +206,10 @@ class Journal:
             mark.words[ACCOUNTED] = accounted
             if arenas is not None:
                 self._upkeep.tidy(fence)
+            try:
+                mark.copy()
+            except OSError as error:
+                self._problem = f"cannot copy to '{mark.path}' how many events were published: {error}"
         self.complain()
 
     def complain(self) -> None:
@@ -217,24 +222,26 @@ class Journal:
             self._problem = None
             self._told = unjournaled
 
-    def close(self, *, is_all_written: bool) -> None:
+    def close(self, *, is_all_written: bool, is_disk_stuck: bool = False) -> None:
         """The writer has ended: remove its files or, if not all is written, leave them for the next to take in.
 
-        Idempotent. Publishers that are late are not journaled.
+        A disk that may be stuck is not touched: then they are left, too. Idempotent. Publishers that are late are not
+        journaled.
         """
         if self._is_closed:
             return
         self._is_closed = True
         if self._arenas is not None:
-            self._arenas.close(keep=not is_all_written)
+            self._arenas.close(keep=is_disk_stuck or not is_all_written)
         mark, self._mark = self._mark, None
         if mark is None:
             return
-        if is_all_written:
-            mark.remove()
-        else:
+        if not is_all_written:
             mark.words[ENDED] = 1
+        if is_disk_stuck or not is_all_written:
             mark.forget()
+        else:
+            mark.remove()
 
     def _first_append(self, event: PublishedEvent) -> None:
         """In a forked child, before the files are there."""

@@ -1,7 +1,9 @@
-"""Mark: how many events a writer may have published, in a memory-mapped file that its process holds locked.
+"""Mark: how many events a writer may have published, in mapped memory, beside a file that its process holds locked.
 
 The kernel lets go of the lock when the process dies, however it dies, and what was stored in mapped memory stays. So
-whoever finds a mark and can lock it knows that the writer is dead, and what it may have taken along.
+whoever finds a mark and can lock it knows that the writer is dead, and what it may have taken along. Where there is a
+file system in memory (Linux) the words lie there (:mod:`sonde.journal.words`), and the mark has a copy; else they are
+mapped from the mark itself.
 """
 
 from __future__ import annotations
@@ -9,12 +11,14 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+from _thread import allocate_lock
 from io import FileIO
 from typing import NamedTuple
 
 import msgspec
 
 from sonde.journal.file import new_file, remove_file
+from sonde.journal.words import WORDS_BYTES, Place, new_words, place_of, read_words, store_word
 
 try:
     import fcntl
@@ -55,6 +59,8 @@ class Header(msgspec.Struct, frozen=True):
     session_id: str
     durability: str
     has_arenas: bool
+    are_words_apart: bool
+    """In memory: what stands in the mark is a copy."""
     host: str
     pid: int
     boot: str
@@ -71,6 +77,8 @@ class Words(NamedTuple):
     unjournaled: int
     ended: int
     files: int
+    is_last: bool
+    """As the writer left them, and not a copy of some moment before."""
 
 
 class Mark:
@@ -84,16 +92,25 @@ class Mark:
         """
         self._folder = folder
         self.path = os.path.join(folder, writer_id + SUFFIX)
-        content = msgspec.json.encode(
-            Header(writer_id, session_id[:1000], durability, has_arenas, socket.gethostname(), os.getpid(), boot_id())
+        self._place: Place | None = None
+        self._file: FileIO | None = None
+        self._copying = allocate_lock()
+        self._map = self._make(
+            Header(
+                writer_id,
+                session_id[:1000],
+                durability,
+                has_arenas,
+                are_words_apart=True,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                boot=boot_id(),
+            )
         )
-        content = _MAGIC.ljust(_HEADER_AT, b"\0") + content
-        content = content.ljust(-(-len(content) // _PAGE_BYTES) * _PAGE_BYTES, b"\0")
-        self._map = self._make(content)
-        self.words = memoryview(self._map).cast("Q")
+        self.words = memoryview(self._map)[:WORDS_BYTES].cast("Q")
         self.words[WAITING] = 1
 
-    def _make(self, content: bytes) -> mmap.mmap:
+    def _make(self, header: Header) -> mmap.mmap:
         """Under another name at first: nobody is to find it before it is locked, and take the writer for dead."""
         new = self.path + _NEW
         for attempt in range(_ATTEMPTS):
@@ -104,26 +121,62 @@ class Mark:
                 files.extend(map(new_file, (new,)))  # as an arena does it
                 handle = files[0].fileno()
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                place = self._place = place_of(handle, header.writer_id)
+                mapped = new_words(place, self.path)
+                if mapped is None:
+                    self._place = None
+                    header = msgspec.structs.replace(header, are_words_apart=False)
+                content = _content(header)
                 os.write(handle, content)  # real bytes: every page has its block
-                mapped = mmap.mmap(handle, len(content))
+                if mapped is None:
+                    mapped = mmap.mmap(handle, len(content))  # which has the file open, too, and so the lock
+                else:
+                    self._file = files.pop()
                 os.rename(new, self.path)
             except FileNotFoundError:  # somebody removed the folder, which was empty
+                self._discard(new)
                 if attempt + 1 == _ATTEMPTS:
                     raise
             except BaseException:
-                remove_file(new)
+                self._discard(new)
                 raise
             else:
-                return mapped  # which has the file open, too: so the lock is held until it is closed
+                return mapped
             finally:
                 for file in files:
                     file.close()
         raise AssertionError
 
+    def _discard(self, new: str) -> None:
+        remove_file(new)
+        self._close()
+        self.withdraw()
+        self._place = None
+
+    def copy(self) -> None:
+        """Put the words into the mark, if they are not there anyway. Blocks for as long as the disk does.
+
+        For the background. The copy is for the case that the memory goes with its machine, or its container.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        with self._copying:
+            try:
+                if self._file is not None:
+                    os.pwrite(self._file.fileno(), self._map[8:WORDS_BYTES], 8)
+            except ValueError:  # closed just now
+                return
+            finally:
+                if self._map.closed:  # by forget(), meanwhile
+                    self._close()
+
     def is_there(self) -> bool:
         """Whether the file is where it was made, as far as can be told."""
         try:
             os.stat(self.path)
+            if self._place is not None:
+                os.stat(self._place.path)
         except FileNotFoundError:
             return False
         except OSError:  # no right to look there any more, say
@@ -138,13 +191,38 @@ class Mark:
     def remove(self) -> None:
         """The writer has ended, and all that it published is accounted for. The folder goes with the last file."""
         remove_file(self.path)
+        self.withdraw()
         self.forget()
         remove_folder(self._folder)
 
+    def withdraw(self) -> None:
+        """Remove the words: of a mark that somebody removed, or that is removed."""
+        if self._place is not None:
+            remove_file(self._place.path)
+
     def forget(self) -> None:
-        """Let go of the file and leave it: in a forked child, or for the next writer to take in."""
+        """Let go of the files and leave them, for the next writer to take in. Does not wait for the disk."""
         self.words.release()
         self._map.close()
+        if self._copying.acquire(blocking=False):  # else the disk has the other thread, which closes it then
+            self._close()
+            self._copying.release()
+
+    def forget_in_child(self) -> None:
+        """The same in a forked child, where the other thread does not exist."""
+        self.words.release()
+        self._map.close()
+        self._close()
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+def _content(header: Header) -> bytes:
+    content = _MAGIC.ljust(_HEADER_AT, b"\0") + msgspec.json.encode(header)
+    return content.ljust(-(-len(content) // _PAGE_BYTES) * _PAGE_BYTES, b"\0")
 
 
 def remove_folder(folder: str) -> None:
@@ -169,14 +247,20 @@ def read_mark(handle: int) -> tuple[Header, Words] | None:
     content = os.pread(handle, 16 * _PAGE_BYTES, 0)
     if not content.startswith(_MAGIC) or len(content) < _PAGE_BYTES:
         return None
-    words = memoryview(content[:64]).cast("Q")
     try:
         header = msgspec.json.decode(content[_HEADER_AT:].rstrip(b"\0"), type=Header)
     except msgspec.DecodeError:
         return None
-    return header, Words(*words[1:WORDS])
+    is_last = header.boot == boot_id()
+    if is_last and header.are_words_apart:
+        found = read_words(place_of(handle, header.writer_id))
+        is_last = found is not None
+        content = found or content
+    _, claimed, waiting, accounted, time_ns, unjournaled, ended, files = memoryview(content[:WORDS_BYTES]).cast("Q")
+    return header, Words(claimed, waiting, accounted, time_ns, unjournaled, ended, files, is_last)
 
 
-def no_files(handle: int) -> None:
+def no_files(handle: int, writer_id: str) -> None:
     """Put down in an open mark that its arenas are about to be removed."""
     os.pwrite(handle, bytes(8), 8 * FILES)
+    store_word(place_of(handle, writer_id), FILES, 0)

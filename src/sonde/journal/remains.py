@@ -13,9 +13,11 @@ import msgspec
 
 from sonde.events import PublishedEvent
 from sonde.journal.arena import Shape, arenas_of, shape_of
-from sonde.journal.mark import HAS_FLOCK, Header, Words, boot_id, no_files, read_mark, remove_folder
+from sonde.journal.file import remove_file
+from sonde.journal.mark import HAS_FLOCK, Header, Words, no_files, read_mark, remove_folder
 from sonde.journal.mark import SUFFIX as MARK
 from sonde.journal.record import read_records, unpack_event
+from sonde.journal.words import place_of
 
 if HAS_FLOCK:
     import fcntl
@@ -87,10 +89,12 @@ class Remains:
 
     def remove(self) -> None:
         """All that can be known is in the store: remove the files, the mark last."""
-        no_files(self._handle)  # a kill in the middle is no damage
+        no_files(self._handle, self.header.writer_id)  # a kill in the middle is no damage
         for path in self._arenas():
             os.unlink(path)
+        words = place_of(self._handle, self.header.writer_id).path
         os.unlink(os.path.join(self._folder, self.header.writer_id + MARK))
+        remove_file(words)
         remove_folder(self._folder)
 
     def __enter__(self) -> Self:
@@ -175,7 +179,7 @@ def _missing(header: Header, words: Words, stored: int, *, is_damaged: bool) -> 
     missing = max(0, words.claimed + max(0, words.waiting - 1) - words.accounted - stored)
     # With arenas an event is in one of them, in the store, or noted as one that none could take. But the kernel wrote
     # them to the disk when it liked: after a power cut they may be of any time, and whole.
-    is_complete = header.has_arenas and not is_damaged and header.boot == boot_id()
+    is_complete = header.has_arenas and not is_damaged and words.is_last
     # What the hub had taken and is nowhere for all that, the store had, and lost: its log was damaged.
     lost = max(0, words.claimed - words.accounted - stored)
     return max(lost, min(missing, words.unjournaled)) if is_complete else missing

@@ -458,6 +458,11 @@ class Persister:
         return FlushReport(self._committed - sum(missing.values()), max(0, stats.queued), dropped, self._error)
 
     @property
+    def is_gone(self) -> bool:
+        """Whether nothing is left to do, and the store was told so."""
+        return self._is_gone
+
+    @property
     def pending_bytes(self) -> int:
         """Estimated bytes of the events that wait to be committed."""
         return self._subscription.pending_bytes

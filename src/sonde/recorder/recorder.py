@@ -354,7 +354,7 @@ class Recorder:
             self._journal.waiting(1)  # nothing: what is not written in time is counted exactly
         self._report = self._persister.stop(max(0.0, deadline_s - time.monotonic()))
         if self._journal is not None:
-            self._journal.close(is_all_written=is_all_written(self._report))
+            self._journal.close(is_all_written=is_all_written(self._report), is_disk_stuck=not self._persister.is_gone)
         if self._retention is not None and not self._owns_store:
             self._retention.finish()
         exits.OPEN.discard(self)

@@ -8,7 +8,7 @@ from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.errors import StoreError
 from sonde.events import Event, EventType, PublishedEvent
 from sonde.failures import LOGGER, FailureLog
-from sonde.journal import Remains, folder_of, left_behind, look
+from sonde.journal import Remains, folder_of, left_behind, look, sweep_words
 from sonde.persister import DEFAULT_STREAM, Preparation
 from sonde.redaction import Redactor, SecretRedactor
 from sonde.store import EventStore, Record, SQLiteStore
@@ -58,6 +58,7 @@ def recover(store: EventStore, *, redactor: Redactor | None = None, clock: Clock
     if isinstance(store, SQLiteStore) and store.url != MEMORY and not store.read_only:
         for remains in left_behind(folder_of(store.url)):
             found += _take_in(store, remains, SecretRedactor() if redactor is None else redactor, clock)
+        sweep_words()
     return found
 
 
@@ -102,7 +103,8 @@ def _take_in(store: SQLiteStore, remains: Remains, redactor: Redactor, clock: Cl
             data={
                 "missed": missed,
                 "reasons": {NOT_WRITTEN if remains.words.ended else KILLED: missed},
-                "at_most": True,
+                # A copy of what it said, from a moment before its end, bounds nothing.
+                "at_most" if remains.words.is_last else "estimated": True,
             },
             writer_id=f"{writer_id}-recovery",
             seq=1,

@@ -1,0 +1,175 @@
+"""Words: numbers in memory that outlives the process; where that is gone, the mark's copy is used, and said to be so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import sonde
+from sonde.events import EventType
+from sonde.failures import FailureLog
+from sonde.journal import Journal, look, sweep_words, words
+from sonde.journal.mark import CLAIMED, WAITING, Mark
+from sonde.recorder import Recovery, pending, recover
+from sonde.store import SQLiteStore
+
+pytestmark = pytest.mark.skipif(not os.path.isdir(words.FOLDER), reason="no file system in memory here")
+
+
+def mark_in(path: Path, writer_id: str = "w") -> Mark:
+    return Mark(f"{path}-journal.d", writer_id, session_id="s", durability="commit", has_arenas=False)
+
+
+def words_of(mark: Mark) -> Path:
+    """Where the words of a mark lie."""
+    handle = os.open(mark.path, os.O_RDONLY)
+    try:
+        return Path(words.place_of(handle, "w").path)
+    finally:
+        os.close(handle)
+
+
+def gaps(path: Path) -> list[dict[str, object]]:
+    with SQLiteStore(path) as store:
+        recover(store)
+        return [dict(event.data) for event in store.read_by_type("s", EventType.GAP)]
+
+
+def test_what_a_dead_writer_said_last_counts(tmp_path: Path) -> None:
+    """The words are read from memory, which is ahead of the copy; both files go with the recovery."""
+    path = tmp_path / "runs.db"
+    mark = mark_in(path)
+    there = words_of(mark)
+    mark.words[CLAIMED] = 5
+    mark.copy()
+    mark.words[CLAIMED] = 7
+    mark.words[WAITING] = 4
+    mark.forget()
+    assert gaps(path) == [{"missed": 10, "reasons": {"killed": 10}, "at_most": True}]
+    assert not there.exists()
+    assert not Path(f"{path}-journal.d").exists()
+
+
+def test_without_that_memory_the_copy_is_an_estimate(tmp_path: Path) -> None:
+    """As after the end of a container: the gap says what the copy says, and does not claim that it bounds anything."""
+    path = tmp_path / "runs.db"
+    mark = mark_in(path)
+    mark.words[CLAIMED] = 5
+    mark.copy()
+    mark.words[CLAIMED] = 7
+    words_of(mark).unlink()
+    mark.forget()
+    assert gaps(path) == [{"missed": 5, "reasons": {"killed": 5}, "estimated": True}]
+
+
+def test_where_there_is_no_such_memory_the_words_are_in_the_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On other systems they are mapped from the disk: exact after a kill, too."""
+    monkeypatch.setattr(words, "FOLDER", str(tmp_path / "nowhere"))
+    path = tmp_path / "runs.db"
+    mark = mark_in(path)
+    mark.words[CLAIMED] = 7
+    mark.copy()
+    mark.forget()
+    assert gaps(path) == [{"missed": 7, "reasons": {"killed": 7}, "at_most": True}]
+
+
+def test_a_full_memory_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file can be made there: as if there were no such memory."""
+    monkeypatch.setattr(words, "FOLDER", "/proc/self/fdinfo")  # nobody makes a file there
+    mark = mark_in(tmp_path / "runs.db")
+    mark.words[CLAIMED] = 3
+    mark.forget()
+    assert gaps(tmp_path / "runs.db") == [{"missed": 3, "reasons": {"killed": 3}, "at_most": True}]
+
+
+def test_a_copied_folder_has_no_words(tmp_path: Path) -> None:
+    """A copy of a store in use, journal and all, is judged by the copy; the writer that lives keeps its own."""
+    path = tmp_path / "runs.db"
+    with sonde.record(path, session_id="s", memory_interval_s=None) as rec:
+        rec.emit("n")
+        assert rec.flush()
+        live = set(Path(words.FOLDER).glob("sonde-*.words"))
+        shutil.copytree(f"{path}-journal.d", tmp_path / "copy.db-journal.d")
+        assert [left.words.is_last for left in look(str(tmp_path / "copy.db-journal.d"))] == [False]
+        with SQLiteStore(tmp_path / "copy.db") as store:
+            assert recover(store).writers == 1
+        assert live <= set(Path(words.FOLDER).glob("sonde-*.words"))
+
+
+def test_another_users_words_are_not_believed(tmp_path: Path) -> None:
+    """Anybody may make files in that folder: only those of the mark's owner count."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to give a file away")
+    path = tmp_path / "runs.db"
+    mark = mark_in(path)
+    mark.words[CLAIMED] = 5
+    mark.copy()
+    mark.words[CLAIMED] = 1_000_000
+    os.chown(words_of(mark), 65534, 65534)
+    mark.forget()
+    assert gaps(path) == [{"missed": 5, "reasons": {"killed": 5}, "estimated": True}]
+
+
+def test_words_without_a_mark_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody removed a store with its journal: the next recorder removes what is left in memory, and no more."""
+    gone, used = mark_in(tmp_path / "gone.db"), mark_in(tmp_path / "used.db")
+    there, kept = words_of(gone), words_of(used)
+    gone.forget()
+    shutil.rmtree(tmp_path / "gone.db-journal.d")
+    sweep_words()
+    assert there.exists()  # made less than a minute ago: perhaps its mark is about to come
+    now_s = time.time()
+    monkeypatch.setattr(words.time, "time", lambda: now_s + 61)
+    sweep_words()
+    assert not there.exists()
+    assert kept.exists()
+    used.remove()
+    assert not kept.exists()
+
+
+def test_words_that_somebody_removes_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it records, as at the end of a user's last session on some systems: with what they said."""
+    monkeypatch.setattr("sonde.journal.journal._LOOK_EVERY_S", 0.0)
+    path = tmp_path / "runs.db"
+    journal = Journal(
+        f"{path}-journal.d", session_id="s", durability="commit", is_full=False, max_bytes=1, failures=FailureLog()
+    )
+    journal.begin("w")
+    journal.open()
+    journal.claimed(10)
+    Path(words.FOLDER).joinpath(next(name for name in os.listdir(words.FOLDER) if name.endswith("-w.words"))).unlink()
+    journal.tidy(lambda: pytest.fail("no arenas"), accounted=0)
+    assert journal.failures.counts["journal"] == 1
+    journal.begin("")  # as a kill would have it: all is let go
+    assert gaps(path) == [{"missed": 10, "reasons": {"killed": 10}, "at_most": True}]
+
+
+def test_the_copy_is_level_once_the_recorder_rests(tmp_path: Path) -> None:
+    """A container that ends while the agent waits for its model: nothing is missing, and nothing is said to be."""
+    path = tmp_path / "runs.db"
+    program = (
+        "import os, sonde, sys, time\n"
+        "rec = sonde.record(sys.argv[1], session_id='s', memory_interval_s=None)\n"
+        "for i in range(500): rec.emit('n', i=i)\n"
+        "rec.flush()\n"
+        "while rec._journal._mark.words[2] != 1: time.sleep(0.01)\n"
+        "mark = open(rec._journal._mark.path, 'rb')\n"
+        "while os.pread(mark.fileno(), 24, 8) != bytes(rec._journal._mark._map[8:32]): time.sleep(0.01)\n"
+        "os.unlink(rec._journal._mark._place.path)\n"
+        f"os.kill(os.getpid(), {signal.SIGKILL:d})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    with SQLiteStore(path) as store:
+        assert pending(store) == Recovery(1, 0, 0, 0)
+        assert len(list(store.read_by_type("s", "n"))) == 500
+    assert gaps(path) == []
