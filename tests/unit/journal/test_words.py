@@ -1,4 +1,4 @@
-"""Words: numbers in memory that outlives the process; where that is gone, the mark's copy is used, and said to be so."""
+"""Words: numbers in memory that outlives the process; where that is gone, the mark's copy counts, and is said to be one."""
 
 from __future__ import annotations
 
