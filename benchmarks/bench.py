@@ -83,16 +83,16 @@ class Bench:
         gc.freeze()
         for number in range(0 if self.warm_up else 1, count + 1):
             for name, candidate in self.candidates.items():
-                _show(f"{self.name}: round {number} of {count}, {name}")
+                show(f"{self.name}: round {number} of {count}, {name}")
                 gc.collect()
                 for measure, value in candidate(load).items():
                     if number:
                         values[name].setdefault(measure, []).append(value)
-        _show("")
+        show("")
         return {name: {key: Series(tuple(row)) for key, row in rows.items()} for name, rows in values.items()}
 
 
-def _show(progress: str) -> None:
+def show(progress: str) -> None:
     """The line of progress, where a person sees it."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)

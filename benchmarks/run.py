@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,10 @@ def main() -> None:
     if options.list or not chosen:
         print("\n".join(MODULES))
         sys.exit(0 if options.list else f"no comparison is named {' or '.join(options.only)}; those above are")
+    # A machine may forbid compiled modules, and each child would compile all that it imports.
+    modules = tempfile.TemporaryDirectory(prefix="sonde-bench-modules-")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = modules.name
     document = begin_document(load)
     began_s = time.monotonic()
     for number, name in enumerate(chosen, 1):

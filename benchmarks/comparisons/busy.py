@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from benchmarks.bench import Bench, Candidate, Load
 from benchmarks.comparisons.spinner import Spinner
-from benchmarks.peers import opentelemetry, sonde
+from benchmarks.peers import lean, opentelemetry, sonde
 from benchmarks.peers.subject import Open
 
 RATE = 10_000
@@ -45,5 +45,6 @@ for _name, _opened in {
     "a call that does nothing": sonde.nothing,
     "sonde, recording": sonde.recording,
     "OpenTelemetry log": opentelemetry.logs,
+    "bare apsw": lean.written_behind,
 }.items():
     BUSY.add(_name, _kept(_opened), _opened.__doc__ or "")

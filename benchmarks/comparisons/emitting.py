@@ -17,7 +17,7 @@ _BLOCKS = "blocks of 0.1 s, at most 100,000 calls (10,000 of 4 kB), with queues 
 
 EMIT = Bench("emit", f"one call with the 4-key payload; {_BLOCKS}", _UNITS, reference="OpenTelemetry log")
 LARGE = Bench(
-    "emit, 4 kB", f"one call with a payload of 4 kB; {_BLOCKS}", _UNITS, reference="OpenTelemetry log", rounds=5
+    "emit, 4 kB", f"one call with a payload of 4 kB; {_BLOCKS}", _UNITS, reference="OpenTelemetry log", rounds=3
 )
 THREADS = Bench(
     "threads", "one call with the 4-key payload, all threads together", {"wall": "ns"}, reference="OpenTelemetry log, 1"

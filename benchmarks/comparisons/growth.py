@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from benchmarks.bench import Bench, Candidate, Load
+from benchmarks.bench import Bench, Candidate, Load, show
 from benchmarks.payload import EVENT_TYPE, small
 from sonde.events import Event, encode_data
 from sonde.store import EventStore, Record
@@ -73,7 +73,7 @@ class _Stores:
                 while held < size:
                     store.append_batch(_records(held, min(_BATCH, size - held), "bench"))
                     held += min(_BATCH, size - held)
-                    print(f"\r\x1b[Kgrowth: {held:,} events", end="", file=sys.stderr, flush=True)
+                    show(f"growth: {held:,} events")
             self.paths[size] = Path(self._temporary.name) / f"{size}.db"
             shutil.copyfile(growing, self.paths[size])
         growing.unlink()
