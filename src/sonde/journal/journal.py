@@ -17,6 +17,7 @@ from sonde.tally import Tally
 __all__ = ["Fence", "Journal"]
 
 _LOOK_EVERY_S = 1.0
+_COPY_EVERY_S = 0.05
 
 
 class Journal:
@@ -62,7 +63,7 @@ class Journal:
         self._arenas = None
         self._writer_id = writer_id
         self._claimed = self._expected = 0
-        self._looked_s = time.monotonic()
+        self._looked_s = self._copied_s = time.monotonic()
         self._opening: list[None] = [None]  # whoever pops it opens
         self._has_failed = False
         self._problem: str | None = None
@@ -206,11 +207,18 @@ class Journal:
             mark.words[ACCOUNTED] = accounted
             if arenas is not None:
                 self._upkeep.tidy(fence)
+            self._copy(mark)
+        self.complain()
+
+    def _copy(self, mark: Mark) -> None:
+        """Now and then: at rest the persister's next turn makes it level."""
+        now_s = time.monotonic()
+        if now_s - self._copied_s >= _COPY_EVERY_S:
+            self._copied_s = now_s
             try:
                 mark.copy()
             except OSError as error:
                 self._problem = f"cannot copy to '{mark.path}' how many events were published: {error}"
-        self.complain()
 
     def complain(self) -> None:
         """Log what went wrong since, once an interval."""

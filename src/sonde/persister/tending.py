@@ -11,8 +11,8 @@ from sonde.store.upkeep import Tended
 
 _IDLE_S = 0.1
 """No event for so long is a moment."""
-_PAUSE_S = 2.0
-"""Where no such moment comes, one step in so many seconds: some 0.5 % of a processor."""
+_PAUSE_S = 5.0
+"""Where no such moment comes, one step in so many seconds: some 0.2 % of a processor."""
 _ENDING_S = 0.03
 
 
