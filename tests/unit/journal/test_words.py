@@ -1,4 +1,4 @@
-"""Words: numbers in memory that outlives the process; where that is gone, the mark's copy counts, and is said to be one."""
+"""Words: numbers in memory that outlives the process; where that is gone, the mark's copy counts, and is called one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Salvage: what can still be read of a damaged file, into a new one. The damaged one is only read.
 
-An event in the new file is what was written, to the byte, or it is not there. See :mod:`sonde.store.carving` for how
-rows are found, :mod:`sonde.store.soundness` for which are believed, :mod:`sonde.store.placement` for where they stand,
-and :mod:`sonde.store.rebuilding` for how the new file says what is missing.
+An event in the new file is what was written, to the byte, or it is not there. How rows are found says
+:mod:`sonde.store.salvage.carving`, which are believed :mod:`sonde.store.salvage.soundness`, where they stand
+:mod:`sonde.store.salvage.placement`, and how the new file tells what is missing :mod:`sonde.store.salvage.rebuilding`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from sonde.errors import (
     StoreUnavailableError,
 )
 from sonde.store import copying, schema
-from sonde.store.carving import Carving, chosen
 from sonde.store.failures import Translation
 from sonde.store.forking import forks
 from sonde.store.identities import Run
 from sonde.store.losses import Hole, holes, merged, size, unseen, without
-from sonde.store.pages import Pages
-from sonde.store.placement import place
-from sonde.store.quarantine import Quarantine
-from sonde.store.rebuilding import Rebuilding
 from sonde.store.rows import fetch
-from sonde.store.shapes import Shapes
-from sonde.store.soundness import Sound, Soundness, put, settle_names
+from sonde.store.salvage.carving import Carving, chosen
+from sonde.store.salvage.pages import Pages
+from sonde.store.salvage.placement import place
+from sonde.store.salvage.quarantine import Quarantine
+from sonde.store.salvage.rebuilding import Rebuilding
+from sonde.store.salvage.shapes import Shapes
+from sonde.store.salvage.soundness import Sound, Soundness, put, settle_names
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""

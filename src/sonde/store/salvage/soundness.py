@@ -13,10 +13,10 @@ import apsw
 
 from sonde.errors import StoreCorruptError
 from sonde.events import RecordedEvent, checksum
-from sonde.store.carving import Candidates
 from sonde.store.expansion import ContentReader
 from sonde.store.reading import Reading
 from sonde.store.rows import fetch
+from sonde.store.salvage.carving import Candidates
 
 _ROWS = 500
 _RAW = "SELECT position, checksum, data, type, origin FROM events WHERE position > ? ORDER BY position LIMIT ?"

@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from sonde.store.cells import (
+from sonde.store.salvage.cells import (
     INDEX_LEAF,
     INDEX_NODE,
     TABLE_LEAF,
@@ -24,9 +24,9 @@ from sonde.store.cells import (
     hidden_cells,
     kind_of,
 )
-from sonde.store.mending import blocks_of
-from sonde.store.pages import Pages
-from sonde.store.shapes import Shapes, Tree
+from sonde.store.salvage.mending import blocks_of
+from sonde.store.salvage.pages import Pages
+from sonde.store.salvage.shapes import Shapes, Tree
 from sonde.store.stretch import unpack
 
 NAMES_KEY, STREAMS_KEY = "sqlite_autoindex_names_1", "sqlite_autoindex_streams_1"

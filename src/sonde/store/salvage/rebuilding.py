@@ -19,7 +19,7 @@ from sonde.store.contract import Record
 from sonde.store.identities import Run
 from sonde.store.losses import Hole, merged
 from sonde.store.rows import fetch
-from sonde.store.soundness import Sound
+from sonde.store.salvage.soundness import Sound
 from sonde.store.writing import Writing
 
 DAMAGED = "damaged"
