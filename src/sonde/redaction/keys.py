@@ -161,7 +161,8 @@ class KeyRules:
         >>> [rules.code_kind(name) for name in ("otp", "userPin", "pin_code", "pinned", "otp_type", "otpauth")]
         ['otp', 'pin', 'pin', None, None, None]
         """
-        return self._cached_code(name[-_NAME_CHARS_MAX:])
+        tail = name[-_NAME_CHARS_MAX:]
+        return None if "[REDACTED:" in tail else self._cached_code(tail)
 
     def holds_number(self, name: str) -> bool:
         """Tell whether a number under this name is a secret too (a numeric password, a custom key; not a token count).

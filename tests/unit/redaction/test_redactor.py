@@ -82,6 +82,13 @@ def test_two_secret_keys_of_a_kind_stay_two_entries() -> None:
     assert REDACTOR.redact(data) == {"[REDACTED:github_token]": 0, "[REDACTED:github_token]#2": 1}
 
 
+def test_what_a_marker_says_in_a_key_is_not_the_name_of_a_secret() -> None:
+    """Redacting again changes nothing: the word that a key's marker ends with isn't the end of a name."""
+    once = SecretRedactor().redact({"BEARER 00000A": "0"})
+    assert once == {"BEARER [REDACTED:bearer]": "0"}
+    assert SecretRedactor().redact(once) is once
+
+
 def test_keys_of_ones_own() -> None:
     """`keys` adds names, numbers under them included; `keep_keys` takes names out."""
     redactor = SecretRedactor(keys=["ssn", "date_of_birth"], keep_keys=["token"])
