@@ -142,8 +142,9 @@ class Examination:
         if left.events:
             self._remarks.append(waiting_text(left.events))
         if left.missed:
+            about = "some" if left.is_estimate else "up to"
             self._remarks.append(
-                f"a kill took up to {plural(left.missed, 'event')}; the next writer records it as a gap"
+                f"a kill took {about} {plural(left.missed, 'event')}; the next writer records it as a gap"
             )
 
     def _look_at_sessions(self, store: SQLiteStore) -> None:

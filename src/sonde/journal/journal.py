@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sonde.events import PublishedEvent
 from sonde.failures import FailureLog
 from sonde.journal.arenas import Arenas
-from sonde.journal.mark import ACCOUNTED, CLAIMED, ENDED, HAS_FLOCK, TIME_NS, WAITING, Mark
+from sonde.journal.mark import ACCOUNTED, CLAIMED, HAS_FLOCK, TIME_NS, WAITING, Mark
 from sonde.journal.upkeep import Fence, Upkeep
 from sonde.tally import Tally
 
@@ -43,6 +43,8 @@ class Journal:
         self._is_closed = False
         self._told = 0
         self._mark: Mark | None = None
+        self._stuck: Mark | None = None
+        """What close() left to the persister's thread, which has not come back from the disk."""
         self._arenas: Arenas | None = None
         self.begin("")
 
@@ -57,9 +59,10 @@ class Journal:
         """A writer begins, here or in a forked child, which lets go of its parent's files; the inbox for its events."""
         if self._arenas is not None:
             self._arenas.close(keep=True)
-        if self._mark is not None:
-            self._mark.forget_in_child()
-        self._mark = None
+        for mark in (self._mark, self._stuck):
+            if mark is not None:
+                mark.forget_in_child()
+        self._mark = self._stuck = None
         self._arenas = None
         self._writer_id = writer_id
         self._claimed = self._expected = 0
@@ -107,13 +110,14 @@ class Journal:
 
     def open(self) -> None:
         """Make the files. Idempotent. In a forked child the hub's thread does it, or the first publisher."""
+        mark = None
         try:
-            self._opening.pop()
-        except IndexError:
-            return
-        if not self._writer_id or self._is_closed or not self.is_possible(is_full=self._is_full):
-            return
-        try:
+            try:
+                self._opening.pop()
+            except IndexError:
+                return
+            if not self._writer_id or self._is_closed or not self.is_possible(is_full=self._is_full):
+                return
             mark = self._new_mark()
             if self._is_full:
                 self._arenas = arenas = Arenas(
@@ -122,33 +126,36 @@ class Journal:
                 self._upkeep = Upkeep(arenas)
                 recording = arenas.recording(deque.append.__get__(self._inbox))
                 self._inbox.append = recording  # type: ignore[method-assign]  # as in begin()
-        except OSError as error:
-            if error.errno is None:  # the TimeoutError, say, of somebody's signal handler
-                self._opening.append(None)
-                raise
-            self._problem = f"cannot make the mark of writer {self._writer_id} in '{self._folder}': {error}"
-            self._has_failed = True
-            return
-        except BaseException:  # an interrupt: the next one tries again
-            self._opening.append(None)
+            self._show(mark)
+        except BaseException as error:
+            if self._mark is None:
+                if mark is not None:
+                    mark.remove()
+                if isinstance(error, OSError) and error.errno is not None:
+                    self._problem = f"cannot make the mark of writer {self._writer_id} in '{self._folder}': {error}"
+                    self._has_failed = True
+                    return
+                self._opening.append(None)  # an interrupt: the next one tries again
             raise
-        self._show(mark)
 
-    def _new_mark(self) -> Mark:
+    def _new_mark(self, instead_of: Mark | None = None) -> Mark:
         return Mark(
             self._folder,
             self._writer_id,
             session_id=self._session_id,
             durability=self._durability,
             has_arenas=self._is_full,
+            instead_of=instead_of,
         )
 
     def _show(self, mark: Mark) -> None:
-        self._mark = mark
         # What was said while there was none.
         mark.words[CLAIMED] = max(mark.words[CLAIMED], self._claimed)
         mark.words[WAITING] = max(mark.words[WAITING], self._expected)
         mark.words[TIME_NS] = time.time_ns()
+        self._mark = mark
+        mark.words[CLAIMED] = max(mark.words[CLAIMED], self._claimed)
+        mark.words[WAITING] = max(mark.words[WAITING], self._expected)
         self._note()
 
     def _note(self) -> None:
@@ -170,11 +177,10 @@ class Journal:
 
     def _renew(self, mark: Mark) -> None:
         try:
-            new = self._new_mark()
+            new = self._new_mark(instead_of=mark)
         except OSError as error:
             self._problem = f"cannot make the mark of writer {self._writer_id} again in '{self._folder}': {error}"
             return
-        new.take_over(mark)
         if self._arenas is not None:
             self._arenas.pool.mark = new
         self._show(new)
@@ -207,18 +213,25 @@ class Journal:
             mark.words[ACCOUNTED] = accounted
             if arenas is not None:
                 self._upkeep.tidy(fence)
-            self._copy(mark)
+            if time.monotonic() - self._copied_s >= _COPY_EVERY_S:  # the next turn at rest makes it level
+                self._copy(mark)
         self.complain()
 
+    def note(self) -> None:
+        """A turn begins, or its write is to be tried again: whoever finds nothing but the copy is to know about it.
+
+        For the persister's thread.
+        """
+        mark = self._mark
+        if mark is not None and not self._is_closed:
+            self._copy(mark)
+
     def _copy(self, mark: Mark) -> None:
-        """Now and then: at rest the persister's next turn makes it level."""
-        now_s = time.monotonic()
-        if now_s - self._copied_s >= _COPY_EVERY_S:
-            self._copied_s = now_s
-            try:
-                mark.copy()
-            except OSError as error:
-                self._problem = f"cannot copy to '{mark.path}' how many events were published: {error}"
+        self._copied_s = time.monotonic()
+        try:
+            mark.copy()
+        except OSError as error:
+            self._problem = f"cannot copy to '{mark.path}' how many events were published: {error}"
 
     def complain(self) -> None:
         """Log what went wrong since, once an interval."""
@@ -233,23 +246,30 @@ class Journal:
     def close(self, *, is_all_written: bool, is_disk_stuck: bool = False) -> None:
         """The writer has ended: remove its files or, if not all is written, leave them for the next to take in.
 
-        A disk that may be stuck is not touched: then they are left, too. Idempotent. Publishers that are late are not
-        journaled.
+        A disk that may be stuck is not touched, not even by closing a file: :meth:`leave` does that. Idempotent.
+        Publishers that are late are not journaled.
         """
-        if self._is_closed:
-            return
         self._is_closed = True
         if self._arenas is not None:
             self._arenas.close(keep=is_disk_stuck or not is_all_written)
-        mark, self._mark = self._mark, None
+        mark = self._mark
         if mark is None:
             return
         if not is_all_written:
-            mark.words[ENDED] = 1
-        if is_disk_stuck or not is_all_written:
-            mark.forget()
-        else:
+            mark.end()
+        if is_disk_stuck:
+            self._stuck = mark
+        elif is_all_written:
             mark.remove()
+        else:
+            mark.forget()
+        self._mark = None
+
+    def leave(self) -> None:
+        """The persister's thread is back from the disk, perhaps long after :meth:`close`: let go of the rest."""
+        mark, self._stuck = self._stuck, None
+        if mark is not None:
+            mark.forget()
 
     def _first_append(self, event: PublishedEvent) -> None:
         """In a forked child, before the files are there."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from sonde.journal.file import new_file, remove_file
-from sonde.journal.words import WORDS_BYTES, Place, new_words, place_of, read_words, store_word
+from sonde.journal.words import WORDS_BYTES, Place, is_there, new_words, place_of, read_words, store_word
 
 try:
     import fcntl
@@ -84,8 +84,17 @@ class Words(NamedTuple):
 class Mark:
     """The mark of a writer of this process. ``words`` may be stored into by any thread: one store of 8 bytes."""
 
-    def __init__(self, folder: str, writer_id: str, *, session_id: str, durability: str, has_arenas: bool) -> None:
-        """Make and lock the file; the folder, too.
+    def __init__(
+        self,
+        folder: str,
+        writer_id: str,
+        *,
+        session_id: str,
+        durability: str,
+        has_arenas: bool,
+        instead_of: Mark | None = None,
+    ) -> None:
+        """Make and lock the file; the folder, too. ``instead_of``: an earlier one of this writer, what it says is said.
 
         Raises:
             OSError: it cannot be made.
@@ -95,22 +104,25 @@ class Mark:
         self._place: Place | None = None
         self._file: FileIO | None = None
         self._copying = allocate_lock()
-        self._map = self._make(
+        self._copied = b""
+        first = memoryview(bytearray(WORDS_BYTES)).cast("Q")
+        first[WAITING] = 1
+        self._map: mmap.mmap = self._make(
             Header(
                 writer_id,
                 session_id[:1000],
                 durability,
                 has_arenas,
-                are_words_apart=True,
+                are_words_apart=False,
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 boot=boot_id(),
-            )
+            ),
+            first.tobytes() if instead_of is None else instead_of._map[:WORDS_BYTES],
         )
         self.words = memoryview(self._map)[:WORDS_BYTES].cast("Q")
-        self.words[WAITING] = 1
 
-    def _make(self, header: Header) -> mmap.mmap:
+    def _make(self, header: Header, words: bytes) -> mmap.mmap:
         """Under another name at first: nobody is to find it before it is locked, and take the writer for dead."""
         new = self.path + _NEW
         for attempt in range(_ATTEMPTS):
@@ -122,14 +134,12 @@ class Mark:
                 handle = files[0].fileno()
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 place = self._place = place_of(handle, header.writer_id)
-                mapped = new_words(place, self.path)
-                if mapped is None:
-                    self._place = None
-                    header = msgspec.structs.replace(header, are_words_apart=False)
-                content = _content(header)
+                apart = new_words(place, self.path, words)
+                content = _content(msgspec.structs.replace(header, are_words_apart=apart is not None), words)
                 os.write(handle, content)  # real bytes: every page has its block
-                if mapped is None:
-                    mapped = mmap.mmap(handle, len(content))  # which has the file open, too, and so the lock
+                if apart is None:
+                    self._place = None
+                    apart = mmap.mmap(handle, len(content))  # which has the file open, too, and so the lock
                 else:
                     self._file = files.pop()
                 os.rename(new, self.path)
@@ -141,7 +151,7 @@ class Mark:
                 self._discard(new)
                 raise
             else:
-                return mapped
+                return apart
             finally:
                 for file in files:
                     file.close()
@@ -163,30 +173,36 @@ class Mark:
         """
         with self._copying:
             try:
-                if self._file is not None:
-                    os.pwrite(self._file.fileno(), self._map[8:WORDS_BYTES], 8)
+                words = self._map[8:WORDS_BYTES]
+                if self._file is not None and words != self._copied:
+                    os.pwrite(self._file.fileno(), words, 8)
+                    self._copied = words
             except ValueError:  # closed just now
-                return
-            finally:
-                if self._map.closed:  # by forget(), meanwhile
-                    self._close()
+                pass
+        if self._map.closed:  # by forget(), meanwhile
+            self._close_unless_copying()
 
     def is_there(self) -> bool:
-        """Whether the file is where it was made, as far as can be told."""
+        """Whether its files are where they were made, as far as can be told."""
         try:
             os.stat(self.path)
-            if self._place is not None:
-                os.stat(self._place.path)
         except FileNotFoundError:
             return False
         except OSError:  # no right to look there any more, say
             return True
-        return True
+        return self._place is None or is_there(self._place)
 
     def take_over(self, other: Mark) -> None:
         """Say at least what the other mark of this writer says."""
         for word in range(1, WORDS):
             self.words[word] = max(self.words[word], other.words[word])
+
+    def end(self) -> None:
+        """The writer has closed in order, and could not write everything."""
+        try:
+            self.words[ENDED] = 1
+        except ValueError:  # let go of, by a closing that an interrupt ended
+            return
 
     def remove(self) -> None:
         """The writer has ended, and all that it published is accounted for. The folder goes with the last file."""
@@ -204,9 +220,7 @@ class Mark:
         """Let go of the files and leave them, for the next writer to take in. Does not wait for the disk."""
         self.words.release()
         self._map.close()
-        if self._copying.acquire(blocking=False):  # else the disk has the other thread, which closes it then
-            self._close()
-            self._copying.release()
+        self._close_unless_copying()
 
     def forget_in_child(self) -> None:
         """The same in a forked child, where the other thread does not exist."""
@@ -214,14 +228,19 @@ class Mark:
         self._map.close()
         self._close()
 
+    def _close_unless_copying(self) -> None:
+        if self._copying.acquire(blocking=False):  # else the disk has the other thread, which does it then
+            self._close()
+            self._copying.release()
+
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             file.close()
 
 
-def _content(header: Header) -> bytes:
-    content = _MAGIC.ljust(_HEADER_AT, b"\0") + msgspec.json.encode(header)
+def _content(header: Header, words: bytes) -> bytes:
+    content = (_MAGIC + words[len(_MAGIC) :]).ljust(_HEADER_AT, b"\0") + msgspec.json.encode(header)
     return content.ljust(-(-len(content) // _PAGE_BYTES) * _PAGE_BYTES, b"\0")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -24,7 +25,9 @@ _SUFFIX = ".words"
 _MAGIC = b"sondewd1"
 _PATH_AT = 128
 _PAGE_BYTES = 4096
-_ORPHAN_AFTER_S = 60
+_ORPHAN_AFTER_S = 24 * 3600
+# Anybody may make files in that folder, a pipe, say, of that name: no opening waits, none follows a link.
+_CAREFULLY = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 WORDS_BYTES = 64
 """Eight numbers of 64 bits, the first of which tells what file it is."""
@@ -50,15 +53,15 @@ def place_of(handle: int, writer_id: str) -> Place:
     return Place(found.st_dev, found.st_ino, found.st_uid, writer_id)
 
 
-def new_words(place: Place, mark_path: str) -> mmap.mmap | None:
-    """Make them, all 0; ``None`` where there is no such memory, or none is left."""
+def new_words(place: Place, mark_path: str, words: bytes) -> mmap.mmap | None:
+    """Make them; ``None`` where there is no such memory, or none is left. ``words``: what they say, 64 bytes."""
     path_bytes = os.fsencode(os.path.abspath(mark_path))
     if not os.path.isdir(FOLDER) or len(path_bytes) > _PAGE_BYTES - _PATH_AT:
         return None
     files: list[FileIO] = []
     try:
         files.extend(map(new_file, (place.path,)))  # made and kept in one step
-        content = _MAGIC.ljust(_PATH_AT, b"\0") + path_bytes
+        content = (_MAGIC + words[len(_MAGIC) :]).ljust(_PATH_AT, b"\0") + path_bytes
         os.write(files[0].fileno(), content.ljust(_PAGE_BYTES, b"\0"))  # real bytes: the page is there
         return mmap.mmap(files[0].fileno(), _PAGE_BYTES)
     except OSError as error:
@@ -76,22 +79,39 @@ def new_words(place: Place, mark_path: str) -> mmap.mmap | None:
 
 def read_words(place: Place) -> bytes | None:
     """What stands there, as the writer left it; ``None`` if it is gone or not ours to read."""
-    found = _read(place.path, owner=place.owner)
+    # On some file systems the mark belongs to somebody else than who made it.
+    found = _read(place.path, owners=(place.owner, os.geteuid()))
     return found[:WORDS_BYTES] if found is not None else None
 
 
 def store_word(place: Place, index: int, value: int) -> None:
     """Change one of a dead writer."""
     with suppress(OSError):
-        handle = os.open(place.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = os.open(place.path, os.O_WRONLY | _CAREFULLY)
         try:
-            os.pwrite(handle, value.to_bytes(8, sys.byteorder), 8 * index)
+            if os.fstat(handle).st_uid in (place.owner, os.geteuid()):
+                os.pwrite(handle, value.to_bytes(8, sys.byteorder), 8 * index)
         finally:
             os.close(handle)
 
 
+def is_there(place: Place) -> bool:
+    """Whether the writer's words are where they were made; and that it lives is noted, for who sweeps."""
+    try:
+        os.utime(place.path)
+    except FileNotFoundError:
+        return False
+    except OSError:  # no right to do that any more, say
+        return True
+    return True
+
+
 def sweep_words() -> None:
-    """Remove the words whose mark is gone: somebody removed it together with the store. Some 50 µs; never raises."""
+    """Remove words of this user of which nothing was heard for a day, and whose mark is gone: its store was removed.
+
+    Not earlier: a mark that cannot be seen from here may be another container's, or on a disk that comes back. Some
+    5 µs for each writer on this machine; never raises.
+    """
     try:
         names = [name for name in os.listdir(FOLDER) if name.startswith(_PREFIX) and name.endswith(_SUFFIX)]
     except OSError:  # no such system
@@ -99,12 +119,14 @@ def sweep_words() -> None:
     for name in names:
         path = os.path.join(FOLDER, name)
         with suppress(OSError):
-            if time.time() - os.stat(path).st_ctime > _ORPHAN_AFTER_S and _is_orphan(path):  # not one just being made
+            found = os.lstat(path)
+            is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+            if is_ours and time.time() - found.st_mtime > _ORPHAN_AFTER_S and _is_orphan(path):
                 remove_file(path)
 
 
 def _is_orphan(path: str) -> bool:
-    content = _read(path, owner=os.geteuid())
+    content = _read(path, owners=(os.geteuid(),))
     if content is None:
         return False
     mark_path = os.fsdecode(content[_PATH_AT:].rstrip(b"\0"))
@@ -117,14 +139,14 @@ def _is_orphan(path: str) -> bool:
     return os.path.basename(path).split("-")[1:3] != [f"{found.st_dev:x}", f"{found.st_ino:x}"]
 
 
-def _read(path: str, *, owner: int) -> bytes | None:
-    """The content of a file, if this user made it: in this folder anybody may make some."""
+def _read(path: str, *, owners: tuple[int, ...]) -> bytes | None:
+    """The content of a file, if one of these users made it."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | _CAREFULLY)
     except OSError:
         return None
     try:
-        content = os.pread(handle, _PAGE_BYTES, 0) if os.fstat(handle).st_uid == owner else b""
+        content = os.pread(handle, _PAGE_BYTES, 0) if os.fstat(handle).st_uid in owners else b""
     except OSError:
         return None
     finally:

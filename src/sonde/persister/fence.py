@@ -37,11 +37,19 @@ class Fence:
 
 
 class Keeper(Protocol):
-    """Somebody who keeps events until they are committed."""
+    """Somebody who keeps events until they are committed. Called on the persister's thread; must not raise."""
+
+    def note(self) -> None:
+        """The persister is about to write, or to wait before it tries again."""
+        ...
 
     def tidy(self, fence: Callable[[], Fence], *, accounted: int) -> None:
-        """The persister has written something, or had nothing to write. Called on its thread; must not raise.
+        """The persister has written something, or had nothing to write.
 
         ``fence`` makes one; ``accounted`` events never come, and a gap in the store says so.
         """
+        ...
+
+    def leave(self) -> None:
+        """The persister is gone: nothing will be written any more."""
         ...

@@ -183,6 +183,7 @@ class Persister:
         with self._turn_lock:
             subscription = self._subscription
             while chunks := subscription.take(max_events=self._limit, max_bytes=_LARGEST_BATCH_BYTES):
+                self._note()
                 try:
                     self._persist(chunks)
                 except Exception as error:  # noqa: BLE001  # a fault of ours, or no memory: counted, and the next may pass
@@ -221,7 +222,13 @@ class Persister:
                 except Exception as error:  # noqa: BLE001  # a fault of its own must not keep stop() waiting
                     self.failures.add("end", f"cannot end in good order: {error!r}", error=error)
             self._is_gone = True
+        if self._keeper is not None:
+            self._keeper.leave()
         self._tell_waiters()
+
+    def _note(self) -> None:
+        if self._keeper is not None:
+            self._keeper.note()
 
     def _tidy(self) -> None:
         if self._keeper is not None:
@@ -313,6 +320,7 @@ class Persister:
                 self._error = str(error)
                 self._announcements.tell()
                 self.failures.add("write", f"cannot write {len(records)} events, trying again: {error}", error=error)
+                self._note()
                 if not self._pause(pause_s):
                     self._give_up(records, "not_written")
                     return
@@ -390,16 +398,23 @@ class Persister:
         """
         return self._announcements.wait(timeout_s)
 
+    def end_by(self, deadline_s: float) -> None:
+        """A :meth:`stop` is to come: whatever cannot be written by then, of the monotonic clock, is given up."""
+        self._stop_at_s = deadline_s
+
     def stop(self, timeout_s: float = 30.0) -> FlushReport:
         """Write what was published before the call, then end. Idempotent; bounded by ``timeout_s`` seconds.
 
-        What could not be written by then is in the report and in one line on the logger ``sonde``.
+        With :meth:`end_by` by that moment, too, so that many persisters end at the same time. What could not be
+        written by then is in the report and in one line on the logger ``sonde``.
         """
         if self._stopped is not None:
             return self._stopped
         deadline_s = time.monotonic() + timeout_s
+        if self._stop_at_s is not None:
+            deadline_s = min(deadline_s, self._stop_at_s)
         self._stop_at_s = deadline_s
-        self._subscription.settle(timeout_s)
+        self._subscription.settle(max(0.0, deadline_s - time.monotonic()))
         self._hub.unsubscribe(self._subscription.id)
         self._subscription.bell.ring()
         self._wait_for(None, deadline_s + 2 * _STEP_S)  # a little longer, for the thread to say what it gave up

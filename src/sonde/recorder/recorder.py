@@ -143,7 +143,7 @@ class Recorder:
                     complete=Pricing(default_prices() if prices is None else prices),
                     on_commit=self._meter.announced if metrics else None,
                     keeper=self._journal,
-                    on_end=self._close_store if self._owns_store else None,
+                    on_end=self._end_with_store,
                     clock=clock,
                 )
         except BaseException:
@@ -333,6 +333,7 @@ class Recorder:
         """The first half of :meth:`close`: take no more events. ``deadline_s`` is of the monotonic clock."""
         if self._report is not None:
             return
+        self._persister.end_by(deadline_s)
         if self._retention is not None:
             self._retention.stop()
         self._ticker.stop(max(0.0, deadline_s - time.monotonic()))
@@ -355,19 +356,21 @@ class Recorder:
         self._report = self._persister.stop(max(0.0, deadline_s - time.monotonic()))
         if self._journal is not None:
             self._journal.close(is_all_written=is_all_written(self._report), is_disk_stuck=not self._persister.is_gone)
-        if self._retention is not None and not self._owns_store:
-            self._retention.finish()
+            if self._persister.is_gone:  # by now
+                self._journal.leave()
         exits.OPEN.discard(self)
         termination.leave(self)
         return self._report
 
-    def _close_store(self) -> None:
+    def _end_with_store(self) -> None:
         """On the persister's thread, which may take longer than close() may: the store is locked, its disk is dead.
 
         Not on a thread for the purpose: at interpreter exit there is none to be had from Python 3.12 on.
         """
         if self._retention is not None:
             self._retention.finish()
+        if not self._owns_store:
+            return
         try:
             self.store.close()
         except (StoreError, OSError) as problem:  # what is not in the store is in the report

@@ -28,12 +28,14 @@ class Recovery:
         events: taken into the store.
         torn: records that were cut off by the kill, so that their ``emit`` had not returned, or that are damaged.
         missed: events at most that these writers published and that are nowhere; a ``sonde.gap`` says so.
+        is_estimate: of some writer there was only a copy of its numbers, a moment old: it may be more than ``missed``.
     """
 
     writers: int = 0
     events: int = 0
     torn: int = 0
     missed: int = 0
+    is_estimate: bool = False
 
     def __add__(self, other: Recovery) -> Recovery:
         return Recovery(
@@ -41,6 +43,7 @@ class Recovery:
             self.events + other.events,
             self.torn + other.torn,
             self.missed + other.missed,
+            self.is_estimate or other.is_estimate,
         )
 
 
@@ -81,7 +84,7 @@ def pending(store: EventStore) -> Recovery:
             ranges = store.seen(left.header.writer_id)
             stored = sum(last - first + 1 for first, last in ranges)
             new = sum(1 for seq in left.seqs if not any(first <= seq <= last for first, last in ranges))
-            found += Recovery(1, new, 0, left.missing(stored + new))
+            found += Recovery(1, new, 0, left.missing(stored + new), not left.words.is_last)
     return found
 
 
@@ -111,7 +114,7 @@ def _take_in(store: SQLiteStore, remains: Remains, redactor: Redactor, clock: Cl
         )
         store.append_batch(preparation.records([gap], _stream_of))
     remains.remove()
-    return Recovery(1, recovered, remains.torn, missed)
+    return Recovery(1, recovered, remains.torn, missed, not remains.words.is_last)
 
 
 def _append(store: SQLiteStore, records: list[Record], preparation: Preparation) -> int:

@@ -119,21 +119,67 @@ def test_another_users_words_are_not_believed(tmp_path: Path) -> None:
     assert gaps(path) == [{"missed": 5, "reasons": {"killed": 5}, "estimated": True}]
 
 
-def test_words_without_a_mark_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody removed a store with its journal: the next recorder removes what is left in memory, and no more."""
+def test_words_without_a_mark_are_swept(tmp_path: Path) -> None:
+    """Somebody removed a store with its journal: a day later a recorder removes what is left in memory, and no more."""
     gone, used = mark_in(tmp_path / "gone.db"), mark_in(tmp_path / "used.db")
     there, kept = words_of(gone), words_of(used)
     gone.forget()
     shutil.rmtree(tmp_path / "gone.db-journal.d")
     sweep_words()
-    assert there.exists()  # made less than a minute ago: perhaps its mark is about to come
-    now_s = time.time()
-    monkeypatch.setattr(words.time, "time", lambda: now_s + 61)
+    assert there.exists()  # perhaps its mark can be seen from another container alone
+    for path in (there, kept):
+        os.utime(path, (0, 0))
     sweep_words()
     assert not there.exists()
     assert kept.exists()
+    assert used.is_there()
+    assert kept.stat().st_mtime > time.time() - 60  # a writer says now and then that it lives
     used.remove()
     assert not kept.exists()
+
+
+@pytest.mark.timeout(20)
+def test_what_others_put_there_is_left_alone(tmp_path: Path) -> None:
+    """A pipe, a link, somebody's file, with the name of words and years old: nobody waits for it, and it stays."""
+    names = [Path(words.FOLDER) / f"sonde-{kind}-0-{os.getpid()}.words" for kind in ("pipe", "link", "text")]
+    try:
+        os.mkfifo(names[0])
+        names[1].symlink_to(tmp_path / "nowhere")
+        names[2].write_text("something else")
+        for name in (names[0], names[2]):
+            os.utime(name, (0, 0))
+        with sonde.record(tmp_path / "runs.db", session_id="s", memory_interval_s=None) as rec:
+            rec.emit("n")
+        assert all(name.is_symlink() or name.exists() for name in names)
+        for name in names:
+            assert words._read(str(name), owners=(os.geteuid(),)) is None
+    finally:
+        for name in names:
+            name.unlink(missing_ok=True)
+
+
+def test_a_write_that_is_stuck_is_in_the_copy(tmp_path: Path) -> None:
+    """The store is locked, a container ends: what waited is in the estimate, since it was noted before the write."""
+    path = tmp_path / "runs.db"
+    program = (
+        "import os, sonde, sys, time, logging\n"
+        "logging.disable(logging.CRITICAL)\n"
+        "from sonde.store import SQLiteStore\n"
+        "rec = sonde.record(sys.argv[1], session_id='s', memory_interval_s=None)\n"
+        "assert rec.flush()\n"
+        "other = SQLiteStore(sys.argv[1])\n"
+        "with other._attached().writing('append to'):\n"
+        "    for i in range(300): rec.emit('n', i=i)\n"
+        "    rec.flush(1)\n"
+        "    os.unlink(rec._journal._mark._place.path)\n"
+        f"    os.kill(os.getpid(), {signal.SIGKILL:d})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (gap,) = gaps(path)
+    assert gap["estimated"]
+    assert isinstance(gap["missed"], int)
+    assert gap["missed"] >= 300
 
 
 def test_words_that_somebody_removes_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +216,50 @@ def test_the_copy_is_level_once_the_recorder_rests(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     with SQLiteStore(path) as store:
-        assert pending(store) == Recovery(1, 0, 0, 0)
+        assert pending(store) == Recovery(1, 0, 0, 0, is_estimate=True)
         assert len(list(store.read_by_type("s", "n"))) == 500
     assert gaps(path) == []
+
+
+def test_a_mark_that_is_made_again_says_at_once_what_the_other_said(tmp_path: Path) -> None:
+    """A kill in the middle of making it finds the numbers, and not a fresh start."""
+    path = tmp_path / "runs.db"
+    mark = mark_in(path)
+    mark.words[CLAIMED] = 10
+    words_of(mark).unlink()
+    again = Mark(f"{path}-journal.d", "w", session_id="s", durability="commit", has_arenas=False, instead_of=mark)
+    there = words_of(again)
+    assert again.words[CLAIMED] == 10
+    assert there.read_bytes()[8:16] == (10).to_bytes(8, sys.byteorder)
+    there.unlink()
+    mark.forget()
+    again.forget()
+    assert gaps(path) == [{"missed": 10, "reasons": {"killed": 10}, "estimated": True}]
+
+
+def test_a_copy_is_written_only_if_something_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle recorder leaves the disk in peace."""
+    mark = mark_in(tmp_path / "runs.db")
+    mark.copy()
+    monkeypatch.setattr("sonde.journal.mark.os.pwrite", lambda *_: pytest.fail("nothing has changed"))
+    mark.copy()
+    monkeypatch.undo()
+    mark.remove()
+
+
+def test_a_child_lets_go_of_what_its_parent_could_not_close(tmp_path: Path) -> None:
+    """After a close() that left a stuck disk alone, a forked child doesn't keep the mark locked for its own life."""
+    path = tmp_path / "runs.db"
+    journal = Journal(
+        f"{path}-journal.d", session_id="s", durability="commit", is_full=False, max_bytes=1, failures=FailureLog()
+    )
+    journal.begin("w")
+    journal.open()
+    journal.claimed(10)
+    journal.close(is_all_written=False, is_disk_stuck=True)
+    assert look(f"{path}-journal.d") == []  # the writer may still come back from the disk
+    journal.begin("child")
+    (left,) = look(f"{path}-journal.d")
+    assert (left.words.claimed, left.words.ended) == (10, 1)
+    journal.leave()
+    assert gaps(path) == [{"missed": 10, "reasons": {"not_written": 10}, "at_most": True}]
