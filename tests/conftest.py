@@ -13,7 +13,7 @@ from hypothesis import settings
 # A fixed sample everywhere, many fresh examples in `make faults`. No deadline: a loaded machine must not turn into a
 # failed property.
 settings.register_profile("sample", derandomize=True, max_examples=50, deadline=None)
-settings.register_profile("long", max_examples=500, deadline=None, print_blob=True)
+settings.register_profile("long", max_examples=200, deadline=None, print_blob=True)
 IS_LONG = os.environ.get("SONDE_TEST_LONG") == "1"
 settings.load_profile("long" if IS_LONG else "sample")
 
