@@ -263,3 +263,32 @@ def test_a_child_lets_go_of_what_its_parent_could_not_close(tmp_path: Path) -> N
     assert (left.words.claimed, left.words.ended) == (10, 1)
     journal.leave()
     assert gaps(path) == [{"missed": 10, "reasons": {"not_written": 10}, "at_most": True}]
+
+
+@pytest.mark.parametrize("where", ["is_possible", "_new_mark", "_show"])
+def test_an_interrupted_opening_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """An exception of a signal handler, wherever it comes: the next event makes the mark, and nothing is left over."""
+    path = tmp_path / "runs.db"
+    journal = Journal(
+        f"{path}-journal.d", session_id="s", durability="commit", is_full=False, max_bytes=1, failures=FailureLog()
+    )
+    journal.begin("w")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def there() -> set[str]:
+        return {name for name in os.listdir(words.FOLDER) if name.endswith("-w.words")}
+
+    before = there()
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, where, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            journal.claimed(5)
+    assert there() <= before
+    journal.claimed(6)
+    assert look(f"{path}-journal.d") == []  # it is there, and locked
+    assert os.path.exists(f"{path}-journal.d/w.mark")
+    journal.close(is_all_written=True)
+    assert not os.path.exists(f"{path}-journal.d")
+    assert there() <= before
