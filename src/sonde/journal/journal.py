@@ -135,7 +135,8 @@ class Journal:
                     self._problem = f"cannot make the mark of writer {self._writer_id} in '{self._folder}': {error}"
                     self._has_failed = True
                     return
-                self._opening.append(None)  # an interrupt: the next one tries again
+                if not self._opening:  # an interrupt, perhaps before it was popped: the next one tries again
+                    self._opening.append(None)
             raise
 
     def _new_mark(self, instead_of: Mark | None = None) -> Mark:
@@ -210,7 +211,10 @@ class Journal:
             self._look()
         mark, arenas = self._mark, self._arenas
         if mark is not None and not self._is_closed:
-            mark.words[ACCOUNTED] = accounted
+            try:
+                mark.words[ACCOUNTED] = accounted
+            except ValueError:  # closed meanwhile
+                return
             if arenas is not None:
                 self._upkeep.tidy(fence)
             if time.monotonic() - self._copied_s >= _COPY_EVERY_S:  # the next turn at rest makes it level
