@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -133,12 +134,12 @@ def _checked(connection: apsw.Connection, reader: Reading, contents: ContentRead
         return Damage("checksum", f"event belongs to stream number {stream}, which has no name", "", version, position)
     try:
         text = contents.expand(connection, data) if type(data) is int else ("{}" if data is None else data).encode()
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:
         return Damage("content", f"event cannot be read: {error}", stream_id, version, position)
     try:
         (event,) = reader.events(connection, (row,))
         matches = _sum(event, text) == stored & 0xFFFF_FFFF
-    except (StoreCorruptError, TypeError, ValueError, UnicodeError) as error:
+    except (StoreCorruptError, TypeError, ValueError, struct.error) as error:
         return Damage("checksum", f"event cannot be read: {error}", stream_id, version, position)
     if matches:
         return None

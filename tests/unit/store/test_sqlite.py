@@ -208,7 +208,11 @@ def test_verify_finds_nothing_in_a_sound_store(path: Path) -> None:
     [
         ("UPDATE events SET data = replace(data, '7', '8') WHERE position = 7", "checksum", 7),
         ("UPDATE events SET time_ns = time_ns + 1 WHERE position = 7", "checksum", 7),
+        ("UPDATE events SET time_ns = 1.5 WHERE position = 7", "checksum", 7),
+        ("UPDATE events SET seq = 1.5 WHERE position = 7", "checksum", 7),
         ("UPDATE events SET origin = 0 WHERE position = 7", "checksum", 7),
+        ("UPDATE events SET data = x'7b7d' WHERE position = 7", "content", 7),
+        ("UPDATE events SET checksum = 'x' WHERE position = 7", "checksum", 7),
         ("UPDATE events SET data = '[' WHERE position = 7", "checksum", 7),
         ("UPDATE events SET ids = x'00' WHERE position = 7", "checksum", 7),
         ("UPDATE events SET stream = 99 WHERE position = 10", "checksum", 10),

@@ -6,6 +6,7 @@ stands where a position would.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ class Soundness:
             else:
                 text = b"{}" if data is None else data.encode()
             matches = checksum(event, text, event.writer_id, event.seq) == stored & 0xFFFF_FFFF
-        except (StoreCorruptError, TypeError, ValueError, LookupError, AttributeError) as error:
+        except (StoreCorruptError, TypeError, ValueError, LookupError, AttributeError, struct.error) as error:
             return " ".join(str(error).split())
         return Sound(event, text) if matches else "its checksum is wrong"
 
