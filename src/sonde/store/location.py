@@ -18,6 +18,7 @@ import apsw
 
 from sonde.errors import (
     ConfigError,
+    StoreCorruptError,
     StoreFormatError,
     StoreNotFoundError,
     StorePermissionError,
@@ -77,6 +78,11 @@ def locate(path: str | os.PathLike[str], mode: Mode) -> Location:
         raise StoreSchemaError(
             f"cannot open event store '{url}': schema {version}, from before the first release, which has "
             f"{schema.SCHEMA_VERSION}; move the file away or pass another --db"
+        )
+    if kind is FileKind.ALTERED:
+        raise StoreCorruptError(
+            f"cannot open event store '{url}': its tables aren't those that sonde made: the file is damaged, or "
+            "somebody has altered them; sonde doctor --repair makes a new file of what is there"
         )
     if kind is FileKind.FOREIGN:
         raise StoreFormatError(

@@ -203,17 +203,17 @@ class Reading:
                 type_name = names.get(kind) or self._names.fetch(connection, kind)
                 found = origins.get(origin) or self._origins.fetch(connection, origin)
                 session_id, plan_id, task_id, writer_id = found
-            trace_id = span_id = parent_id = ""
-            if ids is not None:
-                if type(ids) is bytes:
-                    text = ids.hex()
-                    if len(text) == _WITHOUT_SPAN:
-                        trace_id, parent_id = text[:32], text[32:48]
-                    else:
-                        trace_id, span_id, parent_id = text[:32], text[32:48], text[48:]
-                else:
-                    trace_id, span_id, parent_id = json.loads(ids)
             try:
+                trace_id = span_id = parent_id = ""
+                if ids is not None:
+                    if type(ids) is bytes:
+                        text = ids.hex()
+                        if len(text) == _WITHOUT_SPAN:
+                            trace_id, parent_id = text[:32], text[32:48]
+                        else:
+                            trace_id, span_id, parent_id = text[:32], text[32:48], text[48:]
+                    else:
+                        trace_id, span_id, parent_id = json.loads(ids)
                 append(
                     RecordedEvent(
                         type_name,
@@ -245,6 +245,11 @@ class Reading:
                 raise StoreCorruptError(
                     f"cannot read event {version} of stream {stream_id!r} in '{self._url}': its data is no JSON object "
                     f"({error}); check the store with sonde doctor"
+                ) from None
+            except (TypeError, AttributeError) as error:  # a number where text was, or the other way round
+                raise StoreCorruptError(
+                    f"cannot read event {version} of stream {stream_id!r} in '{self._url}': {error}; check the store "
+                    "with sonde doctor"
                 ) from None
         return events
 

@@ -133,6 +133,12 @@ TABLES: Final = (
     ) AS shown JOIN streams ON streams.id = shown.stream""",
 )
 
+# As bytes: damaged text need not be UTF-8.
+_DESCRIPTIONS: Final = "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE sql NOT NULL"
+_AS_KEPT: Final = frozenset(
+    " ".join(statement.split()).encode() for statement in TABLES if statement.startswith("CREATE")
+)
+
 ORIGINAL_COLUMNS: Final = frozenset(
     ("id", "stream_id", "event_type", "version", "session_id", "plan_id", "task_id", "data", "timestamp")
 )
@@ -145,6 +151,7 @@ class FileKind(Enum):
     SONDE = "sonde"
     NEWER = "newer"
     OLDER = "older"
+    ALTERED = "altered"
     ORIGINAL = "original"
     FOREIGN = "foreign"
 
@@ -155,7 +162,9 @@ def file_kind(connection: apsw.Connection) -> tuple[FileKind, int]:
     (version,) = fetch(connection, "PRAGMA user_version")[0]
     if application_id == APPLICATION_ID:
         if version == SCHEMA_VERSION:
-            return FileKind.SONDE, version
+            # A bit that flips in there makes a key a column like others, and all rows disappear.
+            found = {b" ".join(sql.split()) for (sql,) in connection.execute(_DESCRIPTIONS)}
+            return FileKind.SONDE if found >= _AS_KEPT else FileKind.ALTERED, version
         return (FileKind.NEWER if version > SCHEMA_VERSION else FileKind.OLDER), version
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if "telemetry_events" in tables:

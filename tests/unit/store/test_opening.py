@@ -229,6 +229,29 @@ def test_a_damaged_file(tmp_path: Path) -> None:
         list(store.read_all())
 
 
+def test_a_damaged_description_of_the_tables(tmp_path: Path) -> None:
+    """A flip there can make a key a column like others, and every row would seem to be gone: the file isn't opened."""
+    path = filled(tmp_path / "e.db")
+    content = path.read_bytes()
+    assert content.count(b"events ( position INTEGER PRIMARY KEY") == 1
+    path.write_bytes(content.replace(b"position INTEGER PRIMARY KEY", b"position INTEGER XRIMARY KEY", 1))
+    modes: tuple[Mode, ...] = ("ro", "rw", "create")
+    for mode in modes:
+        with pytest.raises(errors.StoreCorruptError, match=r"its tables aren't those that sonde made.*--repair"):
+            open_store(path, mode=mode)
+
+
+def test_tables_of_ones_own_beside_sondes(tmp_path: Path) -> None:
+    """A view or an index that somebody has added keeps nobody out."""
+    path = filled(tmp_path / "e.db")
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE VIEW mine AS SELECT count(*) FROM events")
+    connection.execute("CREATE TABLE notes (text)")
+    connection.close()
+    with open_store(path) as store:
+        assert store.head("s")
+
+
 def test_reading_only_refuses_to_write(tmp_path: Path) -> None:
     """Each of the writing calls says how to open instead; the file stays as it was."""
     path = filled(tmp_path / "e.db")

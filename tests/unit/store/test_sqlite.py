@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sonde.errors import StoreError, StoreUnavailableError, WrongExpectedVersionError
+from sonde.errors import StoreCorruptError, StoreError, StoreUnavailableError, WrongExpectedVersionError
 from sonde.events import Event, RecordedEvent
 from sonde.store import Record, SQLiteStore
 
@@ -229,6 +229,16 @@ def test_verify_finds_damage(path: Path, statement: str, kind: str, version: int
         (damage,) = store.verify()
     assert (damage.kind, damage.version) == (kind, version)
     assert damage.detail
+
+
+@pytest.mark.parametrize("change", ["ids = 5", "data = x'7b7d'", "data = 1.5"])
+def test_a_value_of_another_kind_is_damage(path: Path, change: str) -> None:
+    """What a flip makes of a row's header is told as damage, by name, when it is read."""
+    with SQLiteStore(path) as store:
+        store.append("s", numbered(3))
+    raw(path, f"UPDATE events SET {change} WHERE position = 2")
+    with SQLiteStore(path, mode="ro") as store, pytest.raises(StoreCorruptError, match=r"event 2 of stream 's'"):
+        list(store.read_all())
 
 
 def test_large_sparse_positions_are_read(path: Path) -> None:
