@@ -127,7 +127,7 @@ def test_commit_loses_a_tail_at_most(tmp_path: Path, seed: int, fault_report: An
     fault_report(
         fault="power cut while recording with durability commit",
         promised="the file is whole; what is missing are the last commits, all behind the last sync of SQLite's log, "
-        "and where the recorder's mark survives a gap counts them",
+        "and where the recorder's mark survives a gap says how many it knew of",
         seen=seen_of(losses),
     )
 
@@ -140,7 +140,7 @@ def test_emit_loses_a_tail_at_most(tmp_path: Path, seed: int, fault_report: Any)
     fault_report(
         fault="power cut while recording with durability emit",
         promised="the file is whole; what is missing are the last commits; of the journal, whatever state it is found "
-        "in, nothing is taken in twice, and where the recorder's mark survives a gap counts what is nowhere",
+        "in, nothing is taken in twice, and where the recorder's mark survives a gap says how many it knew of",
         seen=seen_of(losses),
     )
 
@@ -367,6 +367,7 @@ def test_a_journal_of_another_boot_does_not_bound_what_is_missing(tmp_path: Path
     for boot in (boot_id(), "0" * len(boot_id())):
         mark = Mark(folder_of(str(path)), boot, session_id="s", durability="emit", has_arenas=True)
         mark.words[WAITING] = 101
+        mark.copy()
         mark.forget()
         left = Path(mark.path)
         left.write_bytes(left.read_bytes().replace(boot_id().encode(), boot.encode()))
