@@ -63,7 +63,7 @@ def test_the_store_is_not_copied_onto_itself(recorded: Path, sonde: Any, tmp_pat
     """The store as TARGET, by whatever name, is refused even with --force."""
     alias = tmp_path / "alias.db"
     alias.symlink_to(recorded)
-    for target in (recorded, alias):
+    for target in (recorded, alias, recorded.with_name("runs.db-wal"), recorded.with_name("runs.db-lock")):
         ran = sonde("backup", target, *force)
         assert ran.code == 2
         assert "the store itself" in ran.err

@@ -308,6 +308,21 @@ def test_two_formats_in_one_file_are_refused(profiled: Path, tmp_path: Path, son
     assert not Path(path).exists()
 
 
+@pytest.mark.parametrize("option", ["--flame", "--pprof", "--speedscope", "--collapsed"])
+@pytest.mark.parametrize("name", ["runs.db", "runs.db-wal", "runs.db-lock", "runs.db-live/x.svg", "link.db", "hard.db"])
+def test_the_store_is_never_written_over(profiled: Path, sonde: Any, option: str, name: str) -> None:
+    """No option writes over the store, whatever it is called there, or over what lies beside it."""
+    profiled.with_name("link.db").symlink_to(profiled)
+    profiled.with_name("hard.db").hardlink_to(profiled)
+    for db in (str(profiled), f"sqlite://{profiled}"):
+        refused = sonde("profile", "fix-42", "--db", db, option, profiled.parent / name)
+        assert (refused.code, refused.out) == (2, "")
+        assert "is the store itself, or lies beside it" in refused.err
+    profiled.with_name("hard.db").unlink()
+    assert sonde("doctor").code == 0
+    assert not profiled.with_name("runs.db-wal").exists()
+
+
 @pytest.mark.parametrize("arguments", [("--profile",), ()])
 def test_run_says_where_a_profile_cannot_come_from(
     db: Path, sonde: Any, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]

@@ -114,6 +114,18 @@ def test_a_key_makes_fingerprints_of_two_copies_equal(unredacted: Path, sonde: A
     assert marks[0] == marks[1] != marks[2]
 
 
+def test_a_folder_without_permission(open_folder: Path, sonde: Any, sample: Any) -> None:
+    """A copy into a folder that may not be written is one line that names it as given, and exit code 2."""
+    source = open_folder / "runs.db"
+    sample.append(source, *sample.agent_run())
+    source.chmod(0o644)
+    with sample.as_nobody():
+        ran = sonde("redact", "--all", "-o", open_folder / "copy.db", "--db", source)
+    assert ran.code == 2
+    assert f"cannot write a redacted copy to '{open_folder / 'copy.db'}': Permission denied; " in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("suffix", ["", "-wal", "-journal"])
 def test_an_existing_file_is_never_replaced(unredacted: Path, sonde: Any, tmp_path: Path, suffix: str) -> None:
     """A file under the copy's name, or one that SQLite would read with it, is refused, the store itself included."""
@@ -122,6 +134,8 @@ def test_an_existing_file_is_never_replaced(unredacted: Path, sonde: Any, tmp_pa
     assert (ran.code, (tmp_path / f"there.db{suffix}").read_text()) == (2, "precious")
     assert "exists; name another file" in ran.err
     assert sonde("redact", "--all", "-o", unredacted).code == 2
+    assert sonde("redact", "--all", "-o", f"{unredacted}-wal").code == 2
+    assert not unredacted.with_name(f"{unredacted.name}-wal").exists()
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,10 @@ def test_what_cannot_be_repaired(db: Path, sonde: Any, original: Any) -> None:
     assert sonde("doctor", "--repair", "--recover").code == 2
     assert sonde("doctor", "--output", "x.db").code == 2
     assert sonde("doctor", "--repair", "--output", db.parent / "none" / "x.db").code == 3
+    for beside in ("", "-wal", "-lock"):
+        ran = sonde("doctor", "--repair", "--output", f"{db}{beside}")
+        assert ran.code == 2
+        assert "lies beside it" in ran.err
     ran = sonde("doctor", "--repair", "--db", original("telemetry.db"))
     assert ran.code == 2
 

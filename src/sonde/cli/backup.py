@@ -7,7 +7,7 @@ import os
 import click
 
 from sonde.cli.documents import BackupDocument, fields_text
-from sonde.cli.opening import open_sqlite, require_folder
+from sonde.cli.opening import open_sqlite, require_folder, require_other_file
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import note, print_json
 from sonde.cli.progress import progress
@@ -33,14 +33,12 @@ def command(target: str, *, force: bool, plain: bool, as_json: bool, db: str | N
       sonde backup --plain runs-sql.db && sqlite3 runs-sql.db "select event_type, data from telemetry_events"
     """
     require_folder(target, "back up to")
+    require_other_file(db, target, "TARGET")
     with open_sqlite(db) as store:
-        if os.path.exists(target):
-            if os.path.samefile(target, store.url):
-                raise click.BadParameter(f"'{target}' is the store itself; name another file.", param_hint="TARGET")
-            if not force:
-                raise click.BadParameter(
-                    f"'{target}' exists; name another file, or replace it with --force.", param_hint="TARGET"
-                )
+        if os.path.exists(target) and not force:
+            raise click.BadParameter(
+                f"'{target}' exists; name another file, or replace it with --force.", param_hint="TARGET"
+            )
         with progress("copying") as advance:
             store.backup(target, overwrite=force, progress=advance, is_plain=plain)
     size_bytes = os.path.getsize(target)

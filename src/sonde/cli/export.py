@@ -10,7 +10,7 @@ from itertools import chain
 import click
 
 from sonde.cli.documents import ExportDocument, fields_text
-from sonde.cli.opening import open_for_reading, require_folder
+from sonde.cli.opening import open_for_reading, require_folder, require_other_file
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import note, print_json
 from sonde.cli.progress import progress
@@ -19,7 +19,7 @@ from sonde.events import RecordedEvent
 from sonde.exporters import FORMATS
 from sonde.query import resolve_session
 from sonde.redaction import NoRedactor, SecretRedactor
-from sonde.store import EventStore, SQLiteStore
+from sonde.store import EventStore
 
 
 @click.command(epilog=fields_text(ExportDocument))
@@ -75,13 +75,10 @@ def command(
         raise click.UsageError(f"--json and --format {format_name} both want stdout; name a file with -o FILE.")
     if output is not None:
         require_folder(output, "export to")
+        require_other_file(db, output, "-o")
     if output is not None and os.path.isfile(output) and not force:
         raise click.BadParameter(f"'{output}' exists; name another file, or replace it with --force.", param_hint="-o")
     with open_for_reading(db) as store:
-        if output is not None and _is_of(store, output):
-            raise click.BadParameter(
-                f"'{output}' is the store itself, or lies beside it; name another file.", param_hint="-o"
-            )
         streams = [resolve_session(store, name) for name in sessions]
         total = _total(store, streams)
         redactor = SecretRedactor() if redact else NoRedactor()
@@ -97,14 +94,6 @@ def command(
         print_json(ExportDocument(format=format_name, events=written, path=os.path.abspath(output)))
     elif output is not None:
         note(f"exported {plural(written, 'event')} to '{output}'")
-
-
-def _is_of(store: EventStore, output: str) -> bool:
-    """Whether writing ``output`` would replace the store that is read, or a file that SQLite keeps beside it."""
-    if not isinstance(store, SQLiteStore):
-        return False
-    own = (store.url, *(f"{store.url}-{kind}" for kind in ("wal", "shm", "journal", "lock")))
-    return os.path.realpath(output) in map(os.path.realpath, own)
 
 
 def _events(store: EventStore, streams: list[str]) -> Iterator[RecordedEvent]:

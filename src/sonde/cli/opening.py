@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+
+import click
 
 from sonde.cli.output import note
 from sonde.cli.program import program
 from sonde.cli.wording import plural
 from sonde.errors import ConfigError, StoreNotFoundError
+from sonde.journal import folder_of
 from sonde.recorder import DB_VARIABLE, default_db, pending
 from sonde.store import EventStore, SQLiteStore
 from sonde.store import open as open_store
@@ -79,6 +83,28 @@ def require_folder(file: str, operation: str) -> None:
         raise StoreNotFoundError(
             f"cannot {operation} '{file}': there is no folder '{folder}'; check the path, or make the folder first"
         )
+
+
+def require_other_file(db: str | None, file: str, option: str) -> None:
+    """Refuse to write ``file`` over the store, or where SQLite and sonde keep what belongs to it.
+
+    Raises:
+        BadParameter: it is one of those; ``option`` says how it was given.
+    """
+    path = re.sub("^sqlite://", "", store_path(db), flags=re.IGNORECASE)
+    store = os.path.abspath(os.path.expanduser(path))
+    own = {name for url in (store, os.path.realpath(store)) for name in _names_of(url)}
+    place = os.path.realpath(file)
+    is_store = os.path.exists(file) and os.path.exists(store) and os.path.samefile(file, store)
+    if is_store or place in own or os.path.dirname(place) in own:
+        raise click.BadParameter(
+            f"'{file}' is the store itself, or lies beside it; name another file.", param_hint=option
+        )
+
+
+def _names_of(url: str) -> list[str]:
+    beside = [f"{url}-{kind}" for kind in ("wal", "shm", "journal", "lock", "live")]
+    return [os.path.realpath(name) for name in (url, *beside, folder_of(url))]
 
 
 def open_sqlite(db: str | None) -> SQLiteStore:

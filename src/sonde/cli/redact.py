@@ -13,13 +13,13 @@ from typing import Any
 import click
 
 from sonde.cli.documents import RedactDocument, fields_text
-from sonde.cli.opening import open_sqlite, require_folder
+from sonde.cli.opening import open_sqlite, require_folder, require_other_file
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import note, print_json
 from sonde.cli.program import program
 from sonde.cli.progress import Advance, progress
 from sonde.cli.wording import bytes_text, plural, printable
-from sonde.errors import ConfigError
+from sonde.errors import ConfigError, SondeError
 from sonde.events import RecordedEvent, encode_data, sanitize
 from sonde.query import resolve_session
 from sonde.redaction import SecretRedactor, SecretRule
@@ -88,6 +88,7 @@ def command(
         text_bytes_max=text_bytes_max,
     )
     require_folder(out, "write a redacted copy to")
+    require_other_file(db, out, "-o")
     for path in (f"{out}{suffix}" for suffix in _BESIDE):
         if os.path.lexists(path):
             raise click.BadParameter(f"'{path}' exists; name another file, or remove it first.", param_hint="-o")
@@ -96,9 +97,7 @@ def command(
         streams = [resolve_session(source, name) for name in sessions]
         copy = _Copy(redactor)
         with (
-            tempfile.TemporaryDirectory(
-                prefix=f".{os.path.basename(out)[:100]}.", suffix=".part", dir=os.path.dirname(out) or "."
-            ) as folder,
+            _folder_beside(out) as folder,
             SQLiteStore(os.path.join(folder, "copy.db")) as target,
         ):
             with progress("redacting", _total(source, streams)) as advance:
@@ -110,6 +109,18 @@ def command(
         print_json(document)
     else:
         _print_report(document, out)
+
+
+def _folder_beside(out: str) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(
+            prefix=f".{os.path.basename(out)[:100]}.", suffix=".part", dir=os.path.dirname(out) or "."
+        )
+    except OSError as error:
+        raise SondeError(
+            f"cannot write a redacted copy to '{out}': {error.strerror or error}; expected a folder that can be "
+            "written to"
+        ) from error
 
 
 class _Copy:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from rich.text import Text
 
 from sonde.cli.documents import RepairDocument
-from sonde.cli.opening import missing, require_folder
+from sonde.cli.opening import missing, require_folder, require_other_file
 from sonde.cli.output import data_console, print_json
 from sonde.cli.program import program
 from sonde.cli.progress import Advance, progress
@@ -32,6 +32,7 @@ def repair(db: str | None, path: str, output: str | None, *, as_json: bool) -> b
         raise StoreNotFoundError(missing(db))
     target = output or default_output(path)
     require_folder(target, "repair into")
+    require_other_file(db, target, "--output")
     with _Bars() as bars:
         found = salvage(path, target, progress=bars)
     with progress("checking the new file") as advance, SQLiteStore(target, mode="ro") as store:
