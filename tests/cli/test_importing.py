@@ -67,6 +67,16 @@ def test_stdin_and_compressed_files(db: Path, jsonl: Path, sonde: Any, tmp_path:
     assert "10 already there" in sonde("import", tmp_path / "x.jsonl.gz").err
 
 
+def test_a_file_cut_off_is_no_bad_line(db: Path, jsonl: Path, sonde: Any, tmp_path: Path) -> None:
+    """Cut gzip data ends with 2, --skip-bad or not: the rest of the file is missing, and no option is advised."""
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(jsonl.read_bytes())[:-12])
+    for options in ([], ["--skip-bad"]):
+        ran = sonde("import", tmp_path / "x.jsonl.gz", *options)
+        assert (ran.code, ran.out) == (2, "")
+        assert "expected a whole file" in ran.err
+        assert "--skip-bad" not in ran.err
+
+
 def test_a_bad_line_ends_it_with_its_number(db: Path, sonde: Any, jsonl: Path) -> None:
     """A cut line exits with 2, names line and remedy, and what came before it is kept."""
     jsonl.write_text(lines(3) + '{"type": "tick", "time\n' + lines(5))

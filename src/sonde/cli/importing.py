@@ -40,7 +40,8 @@ def command(
     twice adds nothing, and a file that has grown adds what is new. Of another store of sonde the events keep writer and
     number, by which they are known: copies that went on separately on several machines become one again. An import that
     was interrupted is gone on with by the same command. Exit code 0 with --skip-bad, however many lines were
-    skipped; without it the first bad line ends the import with exit code 2, and what came before it is kept.
+    skipped; without it the first bad line ends the import with exit code 2, and what came before it is kept. So does,
+    with and without it, a file that can't be read to its end, such as a cut .gz.
 
     \b
     Examples:

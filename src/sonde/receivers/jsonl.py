@@ -35,11 +35,12 @@ def import_jsonl(
     ``SecretRedactor`` unless another redactor is given. Empty lines and a byte order mark are passed over.
 
     A line that is no event raises, after those before it were imported; with ``skip_bad`` it is counted and listed, and
-    the rest is imported. Streams: what is in memory is a batch, and 100 bytes for each distinct event. Blocks.
+    the rest is imported. A file that cannot be read to its end, such as cut gzip data, raises either way.
+    Streams: what is in memory is a batch, and 100 bytes for each distinct event. Blocks.
 
     Raises:
         EventDecodeError: a line is no event; the message names file, line and reason.
-        ConfigError: the file cannot be read.
+        ConfigError: the file cannot be read, or not to its end; what came before that is kept.
         StoreError: the store does not take a batch.
 
     >>> import io
@@ -52,9 +53,9 @@ def import_jsonl(
     intake = Intake(store, redactor=redactor, progress=progress)
     with _opened(source) as (file, name):
         for number, line in _lines(file):
+            if isinstance(line, Exception):
+                raise _unreadable(name, number, line, intake.report())
             try:
-                if isinstance(line, Exception):
-                    raise EventDecodeError(f"cannot read on: {line}")
                 event = Event.from_json(line)
                 intake.add(event.session_id or DEFAULT_STREAM if stream_id is None else stream_id, event)
             except EventDecodeError as error:
@@ -81,6 +82,14 @@ def _opened(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[tuple[IO[byt
         ) from error
     with opened as file:
         yield file, name
+
+
+def _unreadable(name: str, number: int, error: Exception, report: ImportReport) -> ConfigError:
+    remedy = "expected gzip data, as the name says" if isinstance(error, gzip.BadGzipFile) else "expected a whole file"
+    return ConfigError(
+        f"cannot import '{name}' from line {number} on: {error}; {remedy}; events of it that were read and are kept: "
+        f"{report.read}"
+    )
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | Exception]]:

@@ -192,17 +192,21 @@ def test_blank_lines_line_ends_and_a_byte_order_mark_are_fine(store: SQLiteStore
 
 
 def test_gzip_is_read_by_its_suffix(store: SQLiteStore, tmp_path: Path) -> None:
-    """A compressed file is read; one that is cut off gives what is there, and an error with the line."""
+    """A compressed file is read; one that is cut off, or is none, is an error whatever is skipped; the rest is kept."""
     path = tmp_path / "log.jsonl.gz"
     data = gzip.compress(b"".join(line(n, noise=os.urandom(64).hex()) + b"\n" for n in range(300)))
     path.write_bytes(data)
     assert import_jsonl(store, path).imported == 300
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(EventDecodeError, match=r"line \d+: cannot read on: "):
-        import_jsonl(store, path)
-    report = import_jsonl(store, path, skip_bad=True)
-    assert 0 < report.read < 300
-    assert report.skipped_count == 1
+    for skip_bad in (False, True):
+        with SQLiteStore(tmp_path / f"{skip_bad}.db") as cut:
+            with pytest.raises(ConfigError, match=r"from line \d+ on: .*; expected a whole file; .* kept: ") as caught:
+                import_jsonl(cut, path, skip_bad=skip_bad)
+            kept = int(str(caught.value).rpartition(" ")[2])
+            assert 0 < kept == cut.head("s-1") < 300
+    path.write_bytes(line(1))
+    with pytest.raises(ConfigError, match=r"from line 1 on: .*; expected gzip data, as the name says; .* kept: 0"):
+        import_jsonl(store, path, skip_bad=True)
 
 
 def test_long_lines_and_small_batches_arrive(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
