@@ -232,6 +232,25 @@ def test_shares_of_tokens_and_cost(db: Path, sonde: Any, sample: Any) -> None:
     assert line_of(shown, "c ").endswith("-")
 
 
+@pytest.mark.parametrize(
+    ("columns", "as_if"),
+    [("0", None), ("", None), ("-5", None), ("wide", None), ("000", None), ("1", "30"), ("29", "30")],
+)
+def test_a_width_that_is_none_is_passed_over(
+    two: Path, sonde: Any, monkeypatch: pytest.MonkeyPatch, columns: str, as_if: str | None
+) -> None:
+    """COLUMNS that is 0 or no number is as if unset, and what is too small to show anything is as 30."""
+    commands = (("stats",), ("sessions",), ("show", "last"), ("metrics",), ("doctor",))
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = [sonde(*command).out.splitlines()[:3] for command in commands]
+    if as_if is None:
+        monkeypatch.delenv("COLUMNS")
+    else:
+        monkeypatch.setenv("COLUMNS", as_if)
+    assert all(shown)
+    assert shown == [sonde(*command).out.splitlines()[:3] for command in commands]
+
+
 def test_without_plots(two: Path, sonde: Any) -> None:
     """--no-plots leaves figures and words."""
     shown = sonde("stats", "--no-plots").out
