@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,10 @@ def test_a_known_error_is_one_line() -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("sonde: cannot open event store '/nonexistent/runs.db'")
     assert done.stderr.count("\n") == 1
-    assert "StoreNotFoundError" in sonde("--debug", "show", "--db", "/nonexistent/runs.db", "last").stderr
+    debugged = sonde("--debug", "show", "--db", "/nonexistent/runs.db", "last")
+    assert debugged.returncode == 3
+    assert debugged.stderr.startswith("Traceback")
+    assert debugged.stderr.endswith(done.stderr)
 
 
 def test_an_unexpected_error_is_one_line_that_says_what_to_do() -> None:
@@ -183,6 +187,28 @@ def test_ctrl_c_ends_with_130_and_no_traceback() -> None:
         _, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
     assert "Traceback" not in errors
+
+
+def test_ctrl_c_while_it_starts_ends_with_130_and_no_traceback() -> None:
+    """Also before the command line itself is loaded."""
+    program = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "sonde.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+import runpy
+runpy.run_module("sonde", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=DEADLINE_S)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_the_installed_command_starts_as_the_module_does() -> None:
+    """So that Ctrl-C is quiet there, too."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"sonde": "sonde.__main__:main"}
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

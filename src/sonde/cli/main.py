@@ -8,6 +8,7 @@ import importlib
 import itertools
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -131,9 +132,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = EXIT_INTERRUPTED
     except (BrokenPipeError, _ReaderGoneError):
         code = 0  # the reader, such as ``head``, has enough
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # said in a line, with its exit code
         if debug:
-            raise
+            traceback.print_exception(error)
         click.echo(f"sonde: {_said(error)}", err=True)
         code = exit_code_of(error)
     _finish_stdout()
