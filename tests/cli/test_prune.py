@@ -102,6 +102,8 @@ def test_it_asks(three: Path, sonde: Any) -> None:
         (["--older-than", "soon"], "30d"),
         (["--max-size", "2 apples"], "2GB"),
         (["--max-size", "0"], "2GB"),
+        (["--max-size", "10"], "'10' is no size of a byte or more, with its unit; write it as 500MB or 2GB"),
+        (["--older-than", "5"], "'5' is no duration of a second or more, with its unit; write it as 12h, 30d or 8w"),
         (["--session", "older", "--keep", "older"], "both name 'older'"),
     ],
 )
@@ -159,10 +161,10 @@ def test_ctrl_c_ends_it_well(db: Path, sample: Any, sonde: Any) -> None:
 
 def test_amounts() -> None:
     """As people write them; nothing else is guessed at."""
-    assert [seconds_of(text) for text in ("45", "10 min", "2H", "1.5d", "2w")] == [45, 600, 7_200, 129_600, 1_209_600]
-    assert [bytes_of(text) for text in ("7", "7b", "1kB", "1K", "1KiB", "2.5MB", "3 GiB", "1TB")] == [
+    assert [seconds_of(text) for text in ("45s", "10 min", "2H", "1.5d", "2w")] == [45, 600, 7_200, 129_600, 1_209_600]
+    assert [bytes_of(text) for text in ("7 B", "7b", "1kB", "1K", "1KiB", "2.5MB", "3 GiB", "1TB")] == [
         7, 7, 1_000, 1_000, 1_024, 2_500_000, 3 * 1024**3, 10**12,
     ]  # fmt: skip
-    for text in ("", "d", "-1d", "1 fortnight", "1e3", "nan", "9" * 400):
+    for text in ("", "45", "d", "-1d", "1 fortnight", "1e3", "nan", "9" * 400):
         with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
             seconds_of(text)

@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 _AMOUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
-_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _BYTES = {
-    "": 1,
     "b": 1,
     **{unit: 1000**power for power, letter in enumerate("kmgt", 1) for unit in (letter, f"{letter}b")},
     **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)},
@@ -19,24 +18,24 @@ _BYTES = {
 
 
 def seconds_of(text: str) -> float:
-    """A duration: a number with s, m (or min), h, d or w; without a unit, seconds.
+    """A duration: a number with s, m (or min), h, d or w.
 
     Raises:
         ValueError: it is none.
 
-    >>> seconds_of("90"), seconds_of("1.5h"), seconds_of("30 d")
+    >>> seconds_of("90s"), seconds_of("1.5h"), seconds_of("30 d")
     (90.0, 5400.0, 2592000.0)
     """
     return _amount(text, _SECONDS)
 
 
 def bytes_of(text: str) -> int:
-    """A size: a number with B, kB, MB, GB, TB (thousands), KiB, MiB, GiB or TiB; without a unit, bytes.
+    """A size: a number with B, kB, MB, GB, TB (thousands), KiB, MiB, GiB or TiB.
 
     Raises:
         ValueError: it is none.
 
-    >>> bytes_of("2GB"), bytes_of("1.5 MiB"), bytes_of("4096")
+    >>> bytes_of("2GB"), bytes_of("1.5 MiB"), bytes_of("4096 B")
     (2000000000, 1572864, 4096)
     """
     return int(_amount(text, _BYTES))
@@ -65,7 +64,9 @@ class Age(click.ParamType[float]):
         except ValueError:
             seconds = 0.0
         if seconds < 1:
-            self.fail(f"'{value}' is no duration of a second or more; write it as 12h, 30d or 8w.", param, ctx)
+            self.fail(
+                f"'{value}' is no duration of a second or more, with its unit; write it as 12h, 30d or 8w.", param, ctx
+            )
         return seconds
 
 
@@ -81,5 +82,5 @@ class Size(click.ParamType[int]):
         except ValueError:
             size = 0
         if size < 1:
-            self.fail(f"'{value}' is no size of a byte or more; write it as 500MB or 2GB.", param, ctx)
+            self.fail(f"'{value}' is no size of a byte or more, with its unit; write it as 500MB or 2GB.", param, ctx)
         return size
