@@ -74,6 +74,18 @@ def test_csv_has_a_heading(recorded: Path, sonde: Any) -> None:
     assert json.loads(rows[2]["data"])["tool"] == "read_file"
 
 
+@pytest.mark.parametrize("name", ["x.xyz", "x.csv.zip", "x.json.gz"])
+def test_an_ending_must_be_that_of_a_format(recorded: Path, sonde: Any, tmp_path: Path, name: str) -> None:
+    """Another one is refused with those that there are, unless --format says what is meant; none is JSONL."""
+    target = tmp_path / name
+    ran = sonde("export", "--all", "-o", target)
+    assert ran.code == 2
+    assert f"'{target}' names no format; expected an ending of .jsonl, .csv, .parquet, or --format" in ran.err
+    assert not target.exists()
+    assert sonde("export", "--all", "-o", target, "--format", "csv").code == 0
+    assert sonde("export", "--all", "-o", tmp_path / "plain", "--json").documents[0]["format"] == "jsonl"
+
+
 def test_parquet_by_suffix(recorded: Path, sonde: Any, tmp_path: Path) -> None:
     """The suffix of -o chooses the format."""
     parquet = pytest.importorskip("pyarrow.parquet")

@@ -26,7 +26,10 @@ from sonde.store import EventStore
 @click.argument("sessions", nargs=-1, metavar="[SESSION]...")
 @click.option("--all", "export_all", is_flag=True, help="All sessions, in the order of their commits.")
 @click.option(
-    "--format", "format_name", type=click.Choice(list(FORMATS)), help="Without it the suffix of FILE, else jsonl."
+    "--format",
+    "format_name",
+    type=click.Choice(list(FORMATS)),
+    help="Without it the suffix of FILE; jsonl if it has none.",
 )
 @click.option(
     "-o", "--output", metavar="FILE", help="Write a file, whole or not at all; .gz compresses. Without it: stdout."
@@ -68,14 +71,15 @@ def command(
             else "name what to export: a SESSION (such as last), or --all."
         )
     output = None if output == "-" else output
-    format_name = format_name or _format_of(output)
+    if output is not None:
+        require_other_file(db, output, "-o")
+    format_name = format_name or _format_of(output or "")
     if output is None and format_name == "parquet":
         raise click.UsageError("Parquet is no text; name a file with -o FILE.")
     if output is None and as_json and format_name != "jsonl":
         raise click.UsageError(f"--json and --format {format_name} both want stdout; name a file with -o FILE.")
     if output is not None:
         require_folder(output, "export to")
-        require_other_file(db, output, "-o")
     if output is not None and os.path.isfile(output) and not force:
         raise click.BadParameter(f"'{output}' exists; name another file, or replace it with --force.", param_hint="-o")
     with open_for_reading(db) as store:
@@ -105,6 +109,11 @@ def _total(store: EventStore, streams: list[str]) -> int:
     return sum(info.last_version - info.first_version + 1 for info in infos if info.first_version)
 
 
-def _format_of(output: str | None) -> str:
-    suffix = os.path.splitext((output or "").removesuffix(".gz"))[1].removeprefix(".").lower()
-    return suffix if suffix in FORMATS else "jsonl"
+def _format_of(output: str) -> str:
+    ending = os.path.splitext(output.removesuffix(".gz"))[1].lower()
+    if ending and ending[1:] not in FORMATS:
+        endings = ", ".join(f".{name}" for name in FORMATS)
+        raise click.BadParameter(
+            f"'{output}' names no format; expected an ending of {endings}, or --format.", param_hint="-o"
+        )
+    return ending[1:] or "jsonl"

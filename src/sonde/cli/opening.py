@@ -89,8 +89,10 @@ def require_other_file(db: str | None, file: str, option: str) -> None:
     """Refuse to write ``file`` over the store, or where SQLite and sonde keep what belongs to it.
 
     Raises:
-        BadParameter: it is one of those; ``option`` says how it was given.
+        BadParameter: it is one of those, or "-"; ``option`` says how it was given.
     """
+    if file == "-":
+        raise click.BadParameter("'-' names no file; give the path of one.", param_hint=option)
     path = re.sub("^sqlite://", "", store_path(db), flags=re.IGNORECASE)
     store = os.path.abspath(os.path.expanduser(path))
     own = {name for url in (store, os.path.realpath(store)) for name in _names_of(url)}
