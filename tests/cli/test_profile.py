@@ -170,8 +170,8 @@ def test_what_is_not_there_is_said_with_what_to_do(profiled: Path, sonde: Any) -
     assert unknown.code == 3
     assert "did you mean 'fix-42'" in unknown.err
     missing = sonde("profile", "fix-42", "--flame", profiled.parent / "no" / "f.svg")
-    assert missing.code == 2
-    assert "expected a file in a folder that exists" in missing.err
+    assert missing.code == 3
+    assert "there is no folder" in missing.err
 
 
 def test_files_for_other_viewers(profiled: Path, tmp_path: Path, sonde: Any) -> None:
@@ -193,6 +193,15 @@ def test_files_for_other_viewers(profiled: Path, tmp_path: Path, sonde: Any) -> 
     titles = [node.text or "" for node in svg.iter(f"{SVG}title")]
     assert "CPU time of session fix-42 by tool, only tool 'read_file'" in titles[0]
     assert "parse\n/lib/json.py:5\n6.00 s, 85.7% of all" in titles
+
+
+def test_a_dash_is_no_file(profiled: Path, sonde: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No option writes a file that is called "-"."""
+    monkeypatch.chdir(profiled.parent)
+    refused = sonde("profile", "fix-42", "--flame", "-")
+    assert (refused.code, refused.out) == (2, "")
+    assert "'-' names no file" in refused.err
+    assert not Path("-").exists()
 
 
 def test_pprof_itself_reads_the_file(profiled: Path, tmp_path: Path, sonde: Any) -> None:

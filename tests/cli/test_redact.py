@@ -114,6 +114,19 @@ def test_a_key_makes_fingerprints_of_two_copies_equal(unredacted: Path, sonde: A
     assert marks[0] == marks[1] != marks[2]
 
 
+def test_a_key_file_that_is_not_there(unredacted: Path, sonde: Any, tmp_path: Path) -> None:
+    """Exit code 3, as for every file that is named and does not exist."""
+    ran = sonde("redact", "--all", "--out", tmp_path / "clean.db", "--fingerprint-key-file", "/nowhere/key")
+    assert (ran.code, ran.err.count("\n")) == (3, 1)
+    assert "cannot read the fingerprint key '/nowhere/key': no such file" in ran.err
+
+
+def test_the_copy_is_named_as_in_other_commands(unredacted: Path, sonde: Any, tmp_path: Path) -> None:
+    """--output is -o, and so is --out."""
+    for option in ("-o", "--output", "--out"):
+        assert sonde("redact", "--all", option, tmp_path / f"{option}.db").code == 0
+
+
 def test_a_folder_without_permission(open_folder: Path, sonde: Any, sample: Any) -> None:
     """A copy into a folder that may not be written is one line that names it as given, and exit code 2."""
     source = open_folder / "runs.db"
@@ -148,7 +161,8 @@ def test_an_existing_file_is_never_replaced(unredacted: Path, sonde: Any, tmp_pa
         (["--all", "--rule", "Emp=x"], "rename the rule"),
         (["--all", "--key", "--"], "rename the key"),
         (["--all", "--text-bytes-max", "10"], "expected at least 256"),
-        (["--all", "--fingerprint-key-file", "/nowhere/key"], "cannot read the fingerprint key"),
+        (["--all", "--text-bytes-max", "10"], "give more, or leave the limit out"),
+        (["--all", "--fingerprint-key-file", "/"], "cannot read the fingerprint key"),
         (["--all", "--fingerprint-key-file", "/dev/null"], "with a key of 0 bytes"),
     ],
 )

@@ -48,7 +48,8 @@ def command(
     its log are only read; stop the programs that record into it first.
 
     Exit codes: 0 healthy, or repaired and nothing lost; 1 damaged, or repaired and something lost; 2 it can't be said,
-    since the file cannot be opened, or not repaired; 3 there is no such file. Remarks don't count.
+    since the file cannot be opened, or not repaired; 3 there is no such file, or it is empty.
+    Remarks don't count.
 
     \b
     Examples:

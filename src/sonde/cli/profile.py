@@ -10,7 +10,7 @@ import msgspec
 from sonde.cli.documents import fields_text
 from sonde.cli.flame import flame_of
 from sonde.cli.flame_svg import flame_svg
-from sonde.cli.opening import open_for_reading, require_other_file
+from sonde.cli.opening import open_for_reading, require_folder, require_other_file
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import data_console, note, print_json
 from sonde.cli.plots import glyphs_for
@@ -97,6 +97,7 @@ def command(
     ):
         if file:
             require_other_file(db, file, option)
+            require_folder(file, "write a profile to")
     # An unwritable file fails now, before the reading. The format is for names that say none; here the option does.
     targets = {file: Target(file, format="pprof") for file in files}
     with open_for_reading(db) as store:

@@ -19,7 +19,7 @@ from sonde.cli.output import note, print_json
 from sonde.cli.program import program
 from sonde.cli.progress import Advance, progress
 from sonde.cli.wording import bytes_text, plural, printable
-from sonde.errors import ConfigError, SondeError
+from sonde.errors import ConfigError, SondeError, StoreNotFoundError
 from sonde.events import RecordedEvent, encode_data, sanitize
 from sonde.query import resolve_session
 from sonde.redaction import SecretRedactor, SecretRule
@@ -36,7 +36,7 @@ _CUT = "cut from "
 @click.command(epilog=fields_text(RedactDocument))
 @click.argument("sessions", nargs=-1, metavar="[SESSION]...")
 @click.option("--all", "redact_all", is_flag=True, help="All sessions, in the order of their commits.")
-@click.option("-o", "--out", metavar="FILE", required=True, help="The copy, which mustn't exist.")
+@click.option("-o", "--output", "--out", "out", metavar="FILE", required=True, help="The copy, which mustn't exist.")
 @click.option("--rule", "rules", multiple=True, metavar="NAME=REGEX", help="A pattern of your own, in RE2's syntax.")
 @click.option("--key", "keys", multiple=True, metavar="NAME", help="A key of your own; =NAME is compared whole.")
 @click.option("--keep-key", "keep_keys", multiple=True, metavar="NAME", help="A key that holds no secret here.")
@@ -202,6 +202,8 @@ def _key_in(file: str) -> bytes:
     try:
         with open(file, "rb") as opened:
             return opened.read(65_536).strip()
+    except FileNotFoundError:
+        raise StoreNotFoundError(f"cannot read the fingerprint key '{file}': no such file; check the path") from None
     except OSError as error:
         raise ConfigError(
             f"cannot read the fingerprint key '{file}': {error.strerror}; expected a file of 16 bytes or more"
