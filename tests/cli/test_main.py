@@ -71,11 +71,13 @@ def test_sonde_alone_prints_the_help() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The text begins with a sentence on what it is for; -h works as well."""
+    """The text begins with how it is called, and has examples; -h works as well."""
     with pytest.raises(SystemExit) as ended:
         main([name, "-h"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(f"Usage: sonde {name}")
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage: sonde {name}")
+    assert "Examples:" in text
 
 
 def test_version_is_that_of_the_package() -> None:
@@ -95,6 +97,11 @@ def test_a_command_written_wrong_is_told_the_right_one() -> None:
     [
         (["show", "--zzz"], 2, "sonde show: no such option '--zzz'; see sonde show --help"),
         (["show", "--ful"], 2, "sonde show: no such option '--ful'. Did you mean '--full'? See sonde show --help"),
+        (
+            ["metrics", "a", "--session", "b"],
+            2,
+            "sonde metrics: SESSION and --session contradict each other; give one of them",
+        ),
         (["show"], 2, "sonde show: missing argument 'SESSION'; see sonde show --help"),
         (["--zzz"], 2, "sonde: no such option '--zzz'; see sonde --help"),
         (["zzz"], 2, "sonde: no such command 'zzz'; sonde --help lists them"),

@@ -201,7 +201,7 @@ def test_contradictions(own: Path, sonde: Any, arguments: list[str], says: str) 
     """Two formats or two names of a session are a usage error that says what to do."""
     ran = sonde("metrics", *arguments)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.lower() == f"sonde metrics: {says}\n".lower()
+    assert ran.err == f"sonde metrics: {says}\n"
 
 
 def test_an_unknown_session(recorded: Path, sonde: Any) -> None:

@@ -22,6 +22,11 @@ def command(ctx: click.Context, *, shell: str | None) -> None:
     """Print the script that makes your shell complete sonde's commands and options.
 
     Without an argument it is for the shell in $SHELL. Its last line says how to install it.
+
+    \b
+    Examples:
+      eval "$(sonde completion bash)"
+      sonde completion fish > ~/.config/fish/completions/sonde.fish
     """
     name = shell or os.path.basename(os.environ.get("SHELL", ""))
     completion_class = get_completion_class(name) if name in SHELLS else None

@@ -49,6 +49,11 @@ def command(*, db: str | None, session: str | None, fast: bool, keep: bool, as_j
     It reads, edits and tests a repository in a temporary folder. All of that is real: the tests run, and the durations,
     exit codes and errors are what happened. Only the model is scripted, so no account and no network is needed. With
     --json it is the events as they happen, then the session.
+
+    \b
+    Examples:
+      sonde demo
+      sonde demo --fast --db demo.db && sonde show last --db demo.db
     """
     console = data_console()
     path = store_path(db)

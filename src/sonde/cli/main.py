@@ -165,7 +165,7 @@ def _usage_line(error: click.ClickException) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else "sonde"
     text = " ".join(error.format_message().split())
-    text = text[:1].lower() + text[1:]
+    text = text if text[:2].isupper() else text[:1].lower() + text[1:]
     if "; " in text:  # our own words, with the remedy in them
         return f"{path}: {text.rstrip('.')}"
     if text.endswith("?"):

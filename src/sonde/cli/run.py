@@ -118,8 +118,9 @@ def command(
     Another program takes no notice of it; if nothing was profiled, a note says so.
 
     \b
-    sonde run -- python my_agent.py
-    sonde run --session nightly --tag ci -- make test
+    Examples:
+      sonde run -- python my_agent.py
+      sonde run --session nightly --tag ci -- make test
 
     Exit code: the command's own, 128+n if signal n killed it; 127 if it was not found, 126 if it cannot be executed,
     125 if sonde itself failed.
