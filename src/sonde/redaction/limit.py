@@ -37,7 +37,7 @@ class TextLimit:
         if max_bytes < LIMIT_BYTES_MIN:
             raise ConfigError(
                 f"cannot cut texts to {max_bytes!r} bytes: expected at least {LIMIT_BYTES_MIN}, for head, tail and "
-                "what was left out; give more, or None for no limit"
+                "what was left out; give more, or leave the limit out"
             )
         self.max_bytes = max_bytes
 

@@ -100,8 +100,8 @@ def locate(path: str | os.PathLike[str], mode: Mode) -> Location:
     if not may_write:
         what = "its folder" if os.access(url, os.W_OK) else "the file"
         raise StorePermissionError(
-            f"cannot open event store '{url}': no permission to write {what}; change its mode, or open it "
-            "with mode='ro'"
+            f"cannot open event store '{url}': no permission to write {what}; change its mode, open it "
+            "for reading only, or pass another --db"
         )
     return Location(url, url, _WRITE, kind, writable=True)
 

@@ -328,7 +328,7 @@ except sonde.errors.StoreError as error:
     ("file_mode", "folder_mode", "mode", "words"),
     [
         (0o600, 0o755, "ro", "no permission to read the file"),
-        (0o644, 0o755, "rw", "no permission to write the file"),
+        (0o644, 0o755, "rw", "no permission to write the file; change its mode, open it for reading only, or"),
         (0o666, 0o755, "rw", "no permission to write its folder"),
         (0o666, 0o700, "ro", "no permission to enter its folder"),
         (None, 0o755, "create", "no permission to create it there"),
