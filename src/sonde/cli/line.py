@@ -13,7 +13,17 @@ from sonde.cli.documents import event_document
 from sonde.cli.memory_text import memory_text
 from sonde.cli.output import data_console, print_json
 from sonde.cli.profile_text import profile_text
-from sonde.cli.wording import amount_text, clock_text, dollars, duration_text, local, middle_cut, plural, shortened
+from sonde.cli.wording import (
+    amount_text,
+    clock_text,
+    dollars,
+    duration_text,
+    local,
+    middle_cut,
+    plural,
+    shortened,
+    type_text,
+)
 from sonde.events import Event, EventType
 from sonde.query import Status, cost_of, duration_of, tokens_of
 from sonde.vocabulary import name_of, role_of
@@ -136,7 +146,7 @@ class LineWriter:
         if event.type == EventType.SESSION_ENDED and event.data.get("status") in ("failed", "cancelled"):
             status = Status(event.data["status"])
         style = "" if role is None else "cyan" if status is None else STATUS_STYLE[status]
-        text.append(shortened(event.type, _NAME_CHARS), style)
+        text.append(type_text(event.type, _NAME_CHARS), style)
         name = "" if role is None else name_of(role.kind, event.data)
         if name:
             text.append("  ")

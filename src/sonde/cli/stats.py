@@ -25,7 +25,7 @@ from sonde.cli.stats_documents import (
 )
 from sonde.cli.sums import ModelSum, OperationSum, Sums
 from sonde.cli.timeline import Timeline
-from sonde.cli.wording import amount_text, dollars, duration_text, plural, shortened
+from sonde.cli.wording import amount_text, dollars, duration_text, plural, shortened, type_text
 from sonde.query import TOKEN_KEYS, CostTotal, Durations, Pulse, resolve_session, session_from_events
 
 _ROWS = 20
@@ -104,7 +104,7 @@ def print_sums(sums: Sums, console: Console, *, rows: int | None, glyphs: Glyphs
         sheet = Sheet("EVENT", width=console.width)
         sheet.column("COUNT")
         for kind, count in sums.types.most_common(rows):
-            sheet.row(shortened(kind, 60), f"{count:,}")
+            sheet.row(type_text(kind, 60), f"{count:,}")
         sheet.print(console)
         _say_the_rest(console, len(sums.types), rows)
 

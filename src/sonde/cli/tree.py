@@ -25,6 +25,7 @@ from sonde.cli.wording import (
     plural,
     printable,
     shortened,
+    type_text,
 )
 from sonde.events import EventType, RecordedEvent
 from sonde.query import Operation, Session, SessionSummary, Status, load_session
@@ -364,7 +365,7 @@ def _note_text(item: Note | str) -> Text:
     if item.is_gap:
         return Text(f"⚠ {gap_text(event.data)}", GAP_STYLE)
     text = Text.assemble(("· ", "dim"))
-    text.append(shortened(event.type, 60))
+    text.append(type_text(event.type, 60))
     details = event_text(event)
     text.append(f"  {details}" if details else "", "dim")
     text.append(f"  {clock_text(event.time_ns)}", "dim")

@@ -39,6 +39,15 @@ def shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"
 
 
+def type_text(kind: str, limit: int) -> str:
+    """The type of an event; one that is empty is still to be seen.
+
+    >>> type_text("tool.started", 60), type_text("", 60)
+    ('tool.started', '(no type)')
+    """
+    return shortened(kind, limit) or "(no type)"
+
+
 def middle_cut(text: str, limit: int) -> str:
     """The same with its middle cut: of made-up names the end tells them apart.
 

@@ -76,15 +76,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         it is replaced and listed under ``$replaced``, in other fields a surrogate stays as a visible escape.
 
         Raises:
-            EventDecodeError: no JSON, no object, no type, an empty one, a number out of range, or a field of the wrong
+            EventDecodeError: no JSON, no object, no type, a number out of range, or a field of the wrong
                 kind; the message names it.
         """
         try:
             wire = _decode(line)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             wire = _decode_python(line, error)
-        if not wire.type:
-            raise EventDecodeError("cannot read event: its `type` is empty; expected a name, such as tool.completed")
         return Event(
             wire.type,
             parse_timestamp(wire.timestamp) if wire.timestamp else 0,
