@@ -19,7 +19,7 @@ SECRET = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 
 
 def test_the_wire_form_on_stdout(recorded: Path, sonde: Any) -> None:
-    """JSONL is the original's form: camelCase, empty fields left out, in order, one event a line, and nothing else."""
+    """JSONL is the original's form: camelCase, empty fields left out, then the identity; one event a line."""
     ran = sonde("export", "fix-42")
     assert (ran.code, ran.err) == (0, "")
     lines = ran.documents
@@ -32,6 +32,8 @@ def test_the_wire_form_on_stdout(recorded: Path, sonde: Any) -> None:
         "traceId": "a" * 32,
         "spanId": f"{3:016x}",
         "parentId": f"{2:016x}",
+        "writerId": "w-1",
+        "seq": 3,
     }
 
 

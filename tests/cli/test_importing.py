@@ -57,6 +57,36 @@ def test_export_and_import_are_inverse(recorded: Path, sonde: Any, tmp_path: Pat
     assert sonde("export", "--all", "--db", tmp_path / "copy.db").out == exported
 
 
+def test_a_round_trip_adds_nothing(recorded: Path, sonde: Any, tmp_path: Path) -> None:
+    """An export is known to the store that it is of; after it a third store knows the store itself, and vice versa."""
+    sonde("export", "--all", "-o", tmp_path / "x.jsonl")
+    before = len(events_in(recorded))
+    assert f"0 imported, {before} already there" in sonde("import", tmp_path / "x.jsonl").err
+    assert len(events_in(recorded)) == before
+    for order in ([tmp_path / "x.jsonl", recorded], [recorded, tmp_path / "x.jsonl"]):
+        third = tmp_path / f"third-{order[0].name}.db"
+        sonde("import", *order, "--db", third)
+        assert len(events_in(third)) == before
+
+
+def test_an_event_without_a_type_comes_back_and_is_visible(db: Path, sonde: Any, sample: Any, tmp_path: Path) -> None:
+    """``emit("")`` is recorded, so its export is read back; the tables and lines give it a name to be seen by."""
+    sample.append(db, Event("", 10**18, "s", data={"n": 1}))
+    (tmp_path / "x.jsonl").write_text(sonde("export", "--all").out)
+    copy = tmp_path / "copy.db"
+    assert sonde("import", tmp_path / "x.jsonl", "--db", copy).code == 0
+    for command in (["stats"], ["show", "s", "--events"], ["tail"]):
+        assert "(no type)" in sonde(*command, "--db", copy).out
+
+
+def test_an_empty_name_of_a_session_is_refused(db: Path, sonde: Any, jsonl: Path) -> None:
+    """``--session ''`` would make a stream that nobody can name."""
+    ran = sonde("import", jsonl, "--session", "")
+    assert ran.code == 2
+    assert "--session" in ran.err
+    assert not db.exists()
+
+
 def test_stdin_and_compressed_files(db: Path, jsonl: Path, sonde: Any, tmp_path: Path) -> None:
     """``-`` reads stdin; a name that ends in .gz is decompressed; both are the same events."""
     command = [sys.executable, "-m", "sonde", "import", "-"]

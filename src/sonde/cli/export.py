@@ -54,9 +54,9 @@ def command(
     """Export events as JSONL, CSV or Parquet.
 
     SESSION is an id, the beginning of one, or "last". JSONL is the wire form, one event a line: type, timestamp,
-    sessionId, planId, taskId, data, traceId, spanId, parentId, empty ones left out; sonde import reads it back. CSV and
-    Parquet have the columns id, stream_id, event_type, version, session_id, plan_id, task_id, timestamp, trace_id,
-    span_id, parent_id, data.
+    sessionId, planId, taskId, data, traceId, spanId, parentId, empty ones left out, then the event's identity, writerId
+    and seq; sonde import reads it back and knows each event again. CSV and Parquet have the columns id, stream_id,
+    event_type, version, session_id, plan_id, task_id, timestamp, trace_id, span_id, parent_id, data.
 
     \b
     Examples:

@@ -37,11 +37,11 @@ def command(
     """Import JSONL, a database of the Go original, or another store of sonde.
 
     What FILE holds is told from its content; "-" is JSONL on stdin, a name that ends in .gz is decompressed. Importing
-    twice adds nothing, and a file that has grown adds what is new. Of another store of sonde the events keep writer and
-    number, by which they are known: copies that went on separately on several machines become one again. An import that
-    was interrupted is gone on with by the same command. Exit code 0 with --skip-bad, however many lines were
-    skipped; without it the first bad line ends the import with exit code 2, and what came before it is kept. So does,
-    with and without it, a file that can't be read to its end, such as a cut .gz.
+    twice adds nothing, and a file that has grown adds what is new. Events of another store of sonde, and of the JSONL
+    that it exports, keep writer and number, by which they are known: copies that went on separately on several machines
+    become one again. An import that was interrupted is gone on with by the same command. Exit code 0 with --skip-bad,
+    however many lines were skipped; without it the first bad line ends the import with exit code 2, and what came
+    before it is kept. So does, with and without it, a file that can't be read to its end, such as a cut .gz.
 
     \b
     Examples:
@@ -49,6 +49,8 @@ def command(
       sonde import telemetry.db other-machine.db --db all.db
       ssh host sonde export --all | sonde import -
     """
+    if session == "":
+        raise click.BadParameter("the name is empty; name a session, or leave it out.", param_hint="--session")
     for file in files:  # before anything is written
         if file != "-" and not os.path.exists(file):
             raise StoreNotFoundError(f"cannot import '{file}': no such file; check the path")

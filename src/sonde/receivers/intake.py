@@ -1,8 +1,9 @@
 """Intake: what every importer does with an event: identify, redact, write in batches, count.
 
-Identity is content: an event's writer is ``import-<stream>``, its ``seq`` a hash of what it says, of its stream, and of
-how many equal events came before it. So the same file, whole or grown, in whatever format it is kept, adds only what
-the store does not have. The hash is taken before redaction: other rules do not make other events.
+An event that sonde exported keeps its writer and number. Else identity is content: the writer is ``import-<stream>``,
+``seq`` a hash of what it says, of its stream, and of how many equal events came before it. So the same file, whole or
+grown, in whatever format it is kept, adds only what the store does not have. The hash is taken before redaction: other
+rules do not make other events.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class Intake:
         self._skipped_count = 0
         self._streams: dict[str, int] = {}
 
-    def add(self, stream_id: str, event: Event) -> None:
-        """Take one event; writes when a batch is full.
+    def add(self, stream_id: str, event: Event, identity: tuple[str, int] | None = None) -> None:
+        """Take one event, with its writer and number if it has them; writes when a batch is full.
 
         Raises:
             EventDecodeError: its time does not fit 64 bits of nanoseconds.
@@ -73,8 +74,8 @@ class Intake:
         if abs(event.time_ns) > _TIME_NS_MAX:
             raise EventDecodeError("cannot read event: its timestamp lies outside the years 1678 to 2261")
         data_json = encode_data(sanitize(event.data))
-        writer_id = f"import-{stream_id}"
-        self._pending.append(Record(stream_id, writer_id, self._seq(stream_id, event, data_json), event, data_json))
+        writer_id, seq = identity or (f"import-{stream_id}", self._seq(stream_id, event, data_json))
+        self._pending.append(Record(stream_id, writer_id, seq, event, data_json))
         self._pending_bytes += len(data_json)
         self._read += 1
         self._streams[stream_id] = self._streams.get(stream_id, 0) + 1

@@ -7,7 +7,9 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, cast
+from typing import IO, Any, cast
+
+import msgspec
 
 from sonde.errors import ConfigError, EventDecodeError
 from sonde.events import Event
@@ -30,8 +32,9 @@ def import_jsonl(
 ) -> ImportReport:
     """Read a file of JSON lines (gzip if its name ends in ``.gz``), or an open binary file, into ``store``.
 
-    Each event goes to ``stream_id``, else to the stream of its session, else to ``default``. What the store has from an
-    earlier import is not added again (see :mod:`sonde.receivers.intake`). Secrets are taken out by a
+    Each event goes to ``stream_id``, else to the stream of its session, else to ``default``. What the store has is not
+    added again: a line with ``writerId`` and ``seq``, as sonde exports it, is known by these, another by what it says
+    (see :mod:`sonde.receivers.intake`). Secrets are taken out by a
     ``SecretRedactor`` unless another redactor is given. Empty lines and a byte order mark are passed over.
 
     A line that is no event raises, after those before it were imported; with ``skip_bad`` it is counted and listed, and
@@ -57,7 +60,8 @@ def import_jsonl(
                 raise _unreadable(name, number, line, intake.report())
             try:
                 event = Event.from_json(line)
-                intake.add(event.session_id or DEFAULT_STREAM if stream_id is None else stream_id, event)
+                stream = event.session_id or DEFAULT_STREAM if stream_id is None else stream_id
+                intake.add(stream, event, _identity(line))
             except EventDecodeError as error:
                 if not skip_bad:
                     intake.flush()
@@ -66,6 +70,35 @@ def import_jsonl(
                     ) from None
                 intake.skip(number, str(error))
     return intake.report()
+
+
+class _Identity(msgspec.Struct, gc=False):
+    # The names are those of the JSON; without one of them the line has no identity.
+    writerId: Any = msgspec.UNSET  # noqa: N815 - as in the JSON
+    seq: Any = msgspec.UNSET
+
+
+_decode = msgspec.json.Decoder(_Identity).decode
+_SEQ_MAX = 2**63 - 1
+
+
+def _identity(line: bytes) -> tuple[str, int] | None:
+    """Writer and number of a line that has both."""
+    if b'"writerId"' not in line:
+        return None
+    try:
+        found = _decode(line)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):  # what only Python's json reads: none of sonde's lines
+        return None
+    if found.writerId is msgspec.UNSET or found.seq is msgspec.UNSET:
+        return None
+    if type(found.writerId) is not str or not found.writerId:
+        raise EventDecodeError("cannot read event: its `writerId` is no name; expected a text, or leave it out")
+    if type(found.seq) is not int or not 1 <= found.seq <= _SEQ_MAX:
+        raise EventDecodeError(
+            "cannot read event: its `seq` is no 64-bit number; expected one from 1 on, or leave it out"
+        )
+    return found.writerId, found.seq
 
 
 @contextmanager

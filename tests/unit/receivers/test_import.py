@@ -54,7 +54,9 @@ def write_lines(path: Path, *lines: bytes) -> Path:
 def exported(store: SQLiteStore) -> list[Any]:
     out = io.BytesIO()
     jsonl.write(store.read_all(), out, redactor=NoRedactor())
-    return [json.loads(text) for text in out.getvalue().splitlines()]
+    found = [json.loads(text) for text in out.getvalue().splitlines()]
+    assert all(document.pop("writerId") and document.pop("seq") for document in found)
+    return found
 
 
 def rows() -> list[tuple[str, str, str, str, str, str, str]]:
@@ -119,6 +121,30 @@ def test_the_same_events_in_another_format_are_known(store: SQLiteStore, tmp_pat
     assert (report.imported, report.duplicates) == (0, 9)
 
 
+def test_what_sonde_exported_keeps_its_identity(store: SQLiteStore) -> None:
+    """Lines of sonde's own export are known by writer and number, also where redaction changed them since."""
+    store.append("s-1", [Event("tick", 1, "s-1", data={"password": "hunter2"}), Event("tick", 1), Event("", 2)])
+    out = io.BytesIO()
+    jsonl.write(store.read_all(), out)
+    report = import_jsonl(store, io.BytesIO(out.getvalue()))
+    assert (report.read, report.imported, report.duplicates) == (3, 0, 3)
+    with SQLiteStore(":memory:") as other:
+        assert import_jsonl(other, io.BytesIO(out.getvalue())).imported == 3
+        found = [(event.writer_id, event.seq) for event in other.read_all()]
+    assert found == [(event.writer_id, event.seq) for event in store.read_all()]
+
+
+def test_half_an_identity_is_none(store: SQLiteStore) -> None:
+    """A line with only one of ``writerId`` and ``seq``, or with them in its data, is known by what it says."""
+    for text in (
+        b'{"type":"a","seq":5}',
+        b'{"type":"b","writerId":"w"}',
+        b'{"type":"c","data":{"writerId":1,"seq":2}}',
+    ):
+        assert import_jsonl(store, io.BytesIO(text)).imported == 1
+    assert {event.writer_id for event in store.read_all()} == {"import-default"}
+
+
 def test_a_second_import_adds_nothing_and_a_grown_file_the_rest(store: SQLiteStore, tmp_path: Path) -> None:
     """Equal lines of one file are all kept, and still recognised the next time."""
     path = write_lines(tmp_path / "log.jsonl", line(1), line(1), line(2), line(1))
@@ -161,7 +187,11 @@ def test_streams_are_named_by_argument_session_or_default(store: SQLiteStore) ->
         (line()[:-10], "truncated"),
         (b"not json", "malformed"),
         (b'{"timestamp":"2026-02-11T09:30:00Z"}', "missing required field `type`"),
-        (b'{"type":"","data":{"x":1}}', "its `type` is empty"),
+        (b'{"type":"a","writerId":"","seq":1}', "its `writerId` is no name"),
+        (b'{"type":"a","writerId":7,"seq":1}', "its `writerId` is no name"),
+        (b'{"type":"a","writerId":"w","seq":0}', "its `seq` is no 64-bit number"),
+        (b'{"type":"a","writerId":"w","seq":"1"}', "its `seq` is no 64-bit number"),
+        (b'{"type":"a","writerId":"w","seq":9223372036854775808}', "its `seq` is no 64-bit number"),
         (b'{"type":"a.b","data":{"x":1e400}}', "the number 1e400 is out of range"),
         (b'{"type":"a.b","timestamp":"noon"}', "cannot read timestamp 'noon'"),
         (b'{"type":"a.b","timestamp":"2999-01-01T00:00:00Z"}', "outside the years"),
