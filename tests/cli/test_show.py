@@ -103,7 +103,15 @@ def test_kinds_can_be_picked(recorded: Path, sonde: Any) -> None:
     """--kind shows operations of that kind; one that nothing has says so."""
     assert "read_file" not in tree_of(sonde("show", "last", "--kind", "model"))
     assert "gpt-5" in tree_of(sonde("show", "last", "--kind", "model"))
-    assert "no operation fits" in tree_of(sonde("show", "last", "--kind", "nope"))
+    assert "no operation fits" in tree_of(sonde("show", "last", "--kind", "plan"))
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_kind_that_is_not_known_is_refused(recorded: Path, sonde: Any, more: list[str]) -> None:
+    """A kind that neither sonde nor the session knows is a mistake; the session's own are named."""
+    ran = sonde("show", "last", "--kind", "nope", *more)
+    assert (ran.code, ran.out) == (2, "")
+    assert "no operation of kind 'nope'; it has session, task, tool, model" in ran.err
 
 
 def test_events_stand_in_their_place(recorded: Path, sonde: Any) -> None:
@@ -116,6 +124,34 @@ def test_events_stand_in_their_place(recorded: Path, sonde: Any) -> None:
     events = [document for document in documents if "record" not in document]
     assert len(events) == 12
     assert list(events[0]) == list(EventDocument.__struct_fields__)
+
+
+def test_an_event_without_a_parent_stands_under_the_session(db: Path, sonde: Any, sample: Any) -> None:
+    """What a plain thread emits while a tool of another thread runs is not shown inside that tool."""
+    ns = 1_770_802_200 * 10**9
+    sample.append(
+        db,
+        sample.started("session", 1),
+        sample.started("tool", 2, 1, at_s=0.1, tool="search"),
+        Event("note.inside", ns + 2 * 10**8, "fix-42", parent_id=sample.span(2)),
+        Event("note.thread", ns + 3 * 10**8, "fix-42"),
+        sample.ended("tool", 2, 1, at_s=0.4, tool="search"),
+        sample.ended("session", 1, how="ended", at_s=0.5),
+    )
+    lines = tree_of(sonde("show", "last", "--events")).splitlines()
+    assert [line.partition("note")[0] for line in lines[2:]] == ["│  └─ · ", "└─ · "]
+    assert "note.thread" in lines[3]
+
+
+def test_the_way_to_an_error_s_details_is_not_cut(
+    db: Path, sonde: Any, sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a narrow terminal the error's text is shortened, and the span behind it stays whole."""
+    sample.append(db, sample.started("tool", 1, tool="t"), sample.ended("tool", 1, how="failed", error="x" * 150))
+    monkeypatch.setenv("COLUMNS", "60")
+    line = next(line for line in sonde("show", "last").out.splitlines() if "xxx" in line)
+    assert line.endswith(f"x…  --span {sample.span(1)[:8]}")
+    assert len(line) == 60
 
 
 def test_one_operation_with_all_its_data(recorded: Path, sonde: Any, sample: Any) -> None:

@@ -82,6 +82,15 @@ def test_types_can_be_picked(recorded: Path, sonde: Any) -> None:
     ]
 
 
+def test_types_that_nothing_fits_are_said(recorded: Path, sonde: Any) -> None:
+    """Nothing is printed but a line on stderr that names the types there are."""
+    for arguments in ([], ["last", "--json"]):
+        ran = sonde("tail", *arguments, "--types", "nosuch,x.*")
+        assert (ran.code, ran.out) == (0, "")
+        assert "no event is of type nosuch, x.*; there are " in ran.err
+        assert "tool.started" in ran.err
+
+
 def test_a_rare_type_is_found_far_back(db: Path, sonde: Any, sample: Any) -> None:
     """The last event of a type is found behind thousands of others, by name and by pattern, in one session or all."""
     sample.append(db, Event("rare.one", 10**18, "s"), *numbered(5000))

@@ -24,7 +24,7 @@ from sonde.cli.options import db_option, json_option
 from sonde.cli.output import data_console, print_json
 from sonde.cli.sessions import status_word
 from sonde.cli.tree import TreeView, error_line, print_session
-from sonde.cli.wording import clock_text, duration_text, printable
+from sonde.cli.wording import clock_text, duration_text, printable, type_text
 from sonde.events import RecordedEvent
 from sonde.query import Operation, Session, load_session
 from sonde.store import EventStore
@@ -68,12 +68,28 @@ def command(
     """
     view = TreeView(depth, frozenset(kind), failures, events, full)
     with open_for_reading(db) as store:
+        if kind:
+            _check_kinds(load_session(store, session), kind)
         if span is not None:
             _show_span(store, session, span, as_json=as_json)
         elif as_json:
             _print_documents(load_session(store, session), store, view)
         else:
             print_session(store, session, data_console(), view)
+
+
+_KINDS = ("session", "plan", "task", "tool", "model", "shell")
+
+
+def _check_kinds(session: Session, kinds: tuple[str, ...]) -> None:
+    found = dict.fromkeys(operation.kind for operation in session.tree.operations)
+    for kind in kinds:
+        if kind not in found and kind not in _KINDS:
+            known = f"it has {', '.join(map(printable, found))}" if found else "it has no operations"
+            raise click.BadParameter(
+                f"session {session.summary.stream_id!r} has no operation of kind {kind!r}; {known}.",
+                param_hint="--kind",
+            )
 
 
 def _print_documents(session: Session, store: EventStore, view: TreeView) -> None:
@@ -143,7 +159,7 @@ def print_operation(operation: Operation, events: list[RecordedEvent], console: 
     others = [event for event in events if event.data not in (operation.start_data, operation.end_data)]
     for event in others[:200]:
         console.print()
-        console.print(Text(f"{clock_text(event.time_ns)}  {printable(event.type)}", "dim"))
+        console.print(Text(f"{clock_text(event.time_ns)}  {type_text(event.type, 200)}", "dim"))
         _print_data(event.data, console)
 
 

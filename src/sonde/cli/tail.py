@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Never
 
@@ -16,7 +16,7 @@ from sonde.cli.line import EventPrinter
 from sonde.cli.opening import open_for_reading, store_path
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import note
-from sonde.cli.wording import printable
+from sonde.cli.wording import printable, type_text
 from sonde.errors import StoreError, StoreNotFoundError
 from sonde.events import Event, Position, RecordedEvent
 from sonde.query import resolve_session
@@ -26,6 +26,7 @@ _CHECK_S = 0.5
 _WAIT_S = 0.2
 _GRACE_S = 2.0
 _WINDOW = 64
+_NAMED = 12
 
 
 @click.command(epilog=fields_text(EventDocument))
@@ -55,8 +56,11 @@ def command(session: str | None, *, follow: bool, lines: int, types: str | None,
     if not follow:
         with open_for_reading(db) as store:
             stream_id = None if session is None else resolve_session(store, session)
-            for event in View(stream_id, exact, patterns).last(store, lines, until=last_position(store)):
+            found = View(stream_id, exact, patterns).last(store, lines, until=last_position(store))
+            for event in found:
                 show(event)
+            if patterns and lines and not found:
+                _say_the_types(store, stream_id, patterns)
         return
     file = FollowedFile(db)
     try:
@@ -67,6 +71,14 @@ def command(session: str | None, *, follow: bool, lines: int, types: str | None,
         # There is nothing to resolve against: the session will appear under its full name.
         follow_file(file, View(None if session == "last" else session, exact, patterns), show, lines=None)
     follow_file(file, View(stream_id, exact, patterns), show, lines=lines)
+
+
+def _say_the_types(store: EventStore, stream_id: str | None, patterns: list[str]) -> None:
+    events = store.read_all() if stream_id is None else store.read(stream_id)
+    there = Counter(event.type for event in events).most_common()
+    names = ", ".join(type_text(kind, 60) for kind, _ in there[:_NAMED])
+    more = f" and {len(there) - _NAMED:,} more" if len(there) > _NAMED else ""
+    note(f"no event is of type {printable(', '.join(patterns))}; there are {names}{more}" if there else "no event yet")
 
 
 def last_position(store: EventStore) -> Position:

@@ -45,6 +45,7 @@ MAX_LINES = 400
 _HEAD, _TAIL, _MIDDLE = 30, 12, 20
 _NAME_CHARS = 80
 _SPAN_CHARS = 8
+_LEAST_ERROR_CHARS = 8
 
 
 class TreeView(NamedTuple):
@@ -84,7 +85,7 @@ def print_session(store: EventStore, session_id: str, console: Console, view: Tr
     peak_bytes = max(map(_peak_bytes, session.tree.operations), default=0)
     print_header(session.summary, console, peak_bytes=peak_bytes, memory=memory)
     notes = session_notes(store, session, with_events=view.events)
-    tree = SessionTree(session, notes, view)
+    tree = SessionTree(session, notes, view, width=console.width)
     lines = tree.lines()
     printed = 0
     for printed, line in enumerate(islice(lines, None if view.full else MAX_LINES), 1):  # noqa: B007  # counted
@@ -184,7 +185,10 @@ def session_notes(store: EventStore, session: Session, *, with_events: bool) -> 
         operation = None
         for span_id in (event.span_id, event.parent_id):
             operation = operation or (session.tree.find(span_id, stream_id=stream_id) if span_id else None)
-        operation = operation or _enclosing(latest, event.time_ns)
+        if operation is None:
+            operation = _enclosing(latest, event.time_ns)
+            if event.type != EventType.GAP:
+                operation = _without_span(operation)
         found.setdefault(id(operation) if operation else 0, []).append(Note(event))
     return found
 
@@ -196,13 +200,21 @@ def _enclosing(operation: Operation | None, time_ns: int) -> Operation | None:
     return operation
 
 
+def _without_span(operation: Operation | None) -> Operation | None:
+    """Where what names no operation lies: not in one with a span, whose own events name it, but in the session."""
+    while operation is not None and operation.span_id and operation.kind != "session":
+        operation = operation.parent
+    return operation
+
+
 _Item = Operation | Note | str
 
 
 class SessionTree:
     """A tree of operations and notes as lines. Goes down without recursion, so depth is no danger; for one thread."""
 
-    def __init__(self, session: Session, notes: dict[int, list[Note]], view: TreeView) -> None:
+    def __init__(self, session: Session, notes: dict[int, list[Note]], view: TreeView, *, width: int) -> None:
+        self._width = width
         self.folded = False
         """Whether lines were left out."""
         self._roots = session.tree.roots
@@ -236,9 +248,10 @@ class SessionTree:
             yield _with_guides(
                 guides + branch, depth, self._operation_text(item, hidden=len(children) if is_cut else 0)
             )
-            if item.status is Status.FAILED and (error := _error_text(item)):
-                more = "│  " if children and not is_cut else "   "
-                yield _with_guides(below + more, depth + 1, error)
+            if item.status is Status.FAILED:
+                guides = below + ("│  " if children and not is_cut else "   ")
+                if error := _error_text(item, self._width - min(len(guides), _GUIDE_CHARS)):
+                    yield _with_guides(guides, depth + 1, error)
             if is_cut:
                 continue
             last = len(children) - 1
@@ -335,14 +348,15 @@ def _peak_bytes(operation: Operation) -> int:
     return int(value) if isinstance(value, int | float) and value > 0 else 0
 
 
-def _error_text(operation: Operation) -> Text | None:
+def _error_text(operation: Operation, width: int) -> Text | None:
+    """The error's first line, cut so that the hint behind it has its place."""
     line = error_line(operation)
     if not line:
         return None
-    text = Text.assemble((line, "red"))
-    if operation.span_id:
-        text.append(f"  --span {operation.span_id[:_SPAN_CHARS]}", "dim")
-    return text
+    hint = f"  --span {operation.span_id[:_SPAN_CHARS]}" if operation.span_id else ""
+    text = Text(line, "red")
+    text.truncate(max(_LEAST_ERROR_CHARS, width - len(hint)), overflow="ellipsis")
+    return Text.assemble(text, (hint, "dim"))
 
 
 def error_line(operation: Operation) -> str:
