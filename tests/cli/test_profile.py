@@ -165,7 +165,10 @@ def test_what_is_not_there_is_said_with_what_to_do(profiled: Path, sonde: Any) -
         store.append("plain", [Event("session.started", BEGAN_NS, "plain")])
     plain = sonde("profile", "plain")
     assert plain.code == 2
-    assert "none was recorded; record one with sonde.record(profile=True), SONDE_PROFILE=1, or" in plain.err
+    assert (
+        "it holds no sample. Either nobody asked for one (sonde.record(profile=True), SONDE_PROFILE=1, or" in plain.err
+    )
+    assert "or the program ended before the first sample" in plain.err
     unknown = sonde("profile", "fix-43")
     assert unknown.code == 3
     assert "did you mean 'fix-42'" in unknown.err

@@ -201,8 +201,8 @@ def _no_profile(session_id: str, found: RecordedProfile) -> str:
     if found.events:
         return f"{what}: in {plural(found.events, 'profile event')} there is no sample; let it run longer"
     return (
-        f"{what}: none was recorded; record one with sonde.record(profile=True), SONDE_PROFILE=1, or "
-        f"{program()} run --profile -- CMD"
+        f"{what}: it holds no sample. Either nobody asked for one (sonde.record(profile=True), SONDE_PROFILE=1, or "
+        f"{program()} run --profile -- CMD), or the program ended before the first sample; let it run longer"
     )
 
 

@@ -120,7 +120,7 @@ class Recorder:
         if self._is_disabled:
             self.store: EventStore = SQLiteStore(":memory:")
         elif store is None:
-            self.store = open_store(path or default_db(), durability=store_durability(self.durability))
+            self.store = open_store(_path(path), durability=store_durability(self.durability))
         else:
             self.store = store
         try:
@@ -397,6 +397,14 @@ class Recorder:
     def __repr__(self) -> str:
         state = "disabled" if self._is_disabled else "closed" if self._report else "open"
         return f"<sonde.Recorder session {self.session_id!r}, {state}>"
+
+
+def _path(path: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
+    if path is None:
+        return default_db()
+    if not os.fspath(path):
+        raise ConfigError("cannot record to '': expected a path; leave it out for the default store")
+    return path
 
 
 def _ignore_emit(type: str, data: Any = None, /, **more: Any) -> None:

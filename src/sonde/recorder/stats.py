@@ -18,7 +18,8 @@ class RecorderStats:
         committed: events in the store.
         pending: events published and not yet committed.
         pending_bytes: what those hold in memory, estimated.
-        dropped: events that will never be in the store, by reason; each is counted in a ``sonde.gap`` event there.
+        dropped: events that will never be in the store, by reason; each is counted in a ``sonde.gap`` event there. What
+            was published after ``close`` is in ``hub.dropped`` alone.
         failures: what went wrong in the background, by kind and count. The logger ``sonde`` has the words.
         error: why the store takes nothing at the moment, if so.
         durability: what an event survives once ``emit`` has returned, or once it is committed: as :func:`record` was

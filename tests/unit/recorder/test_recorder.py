@@ -219,6 +219,12 @@ def test_the_file_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+def test_an_empty_path_is_refused() -> None:
+    """``record("")``, as of a variable that is not set, does not go to the default store."""
+    with pytest.raises(ConfigError, match="cannot record to '': expected a path"):
+        sonde.record("")
+
+
 def test_contradicting_arguments_are_refused(tmp_path: Path) -> None:
     """A path and a store, or a bare string as tags, raise ConfigError with the remedy."""
     with SQLiteStore(":memory:") as store, pytest.raises(ConfigError, match="one of them"):
