@@ -66,6 +66,20 @@ def test_a_narrow_terminal_gets_the_columns_that_matter(
     assert "$0.12" in lines[1]
 
 
+@pytest.mark.parametrize(("width", "heads"), [(30, ["SESSION"]), (40, ["SESSION", "STATUS"]), (80, [])])
+def test_a_name_can_be_copied_from_a_narrow_terminal(
+    db: Path, sonde: Any, sample: Any, monkeypatch: pytest.MonkeyPatch, width: int, heads: list[str]
+) -> None:
+    """Columns go before the name is cut: one that sonde made up is whole."""
+    name = "run-20261122-143005-1f3a9c"
+    sample.append(db, *sample.agent_run(name))
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = sonde("sessions").out.splitlines()
+    assert lines[1].split()[0] == name
+    assert all(len(line) <= width for line in lines)
+    assert not heads or lines[0].split() == heads
+
+
 def test_the_limit_says_how_many_more(three: Path, sonde: Any) -> None:
     """With --limit the rest is counted on stderr, so that stdout stays data; --all shows it."""
     ran = sonde("sessions", "--limit", "1", "--json")

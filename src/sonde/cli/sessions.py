@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import click
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,11 +16,14 @@ from sonde.cli.opening import open_for_reading
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import data_console, note, print_json
 from sonde.cli.progress import progress
+from sonde.cli.sheet import Sheet
 from sonde.cli.wording import amount_text, dollars, duration_text, middle_cut, moment_text, plural, shortened
 from sonde.query import CostTotal, Pulse, SessionSummary, Status, session_from_events
 from sonde.store import RETENTION_STREAM, EventStore, StreamInfo
 
 _WIDE = 84
+_NAME_CHARS = 26
+"""Of a name that is made up: ``run-20261122-143005-1f3a9c``."""
 _DEFAULT_LIMIT = 20
 
 
@@ -48,7 +52,7 @@ def command(
     wanted = None if show_all else limit or _DEFAULT_LIMIT
     with open_for_reading(db) as store:
         streams = newest_first(store)
-        table = SessionTable(wide=data_console().width >= _WIDE)
+        table = SessionTable(data_console().width)
         shown = looked_at = 0
         with progress("reading sessions", len(streams) if wanted is None else min(wanted, len(streams))) as advance:
             for summary in summaries(store, streams):
@@ -63,7 +67,7 @@ def command(
                 if shown == wanted:
                     break
         if not as_json and shown:
-            data_console().print(table.table)
+            table.print(data_console())
         _say_the_rest(len(streams) - looked_at, shown=shown, is_filtered=bool(status or tag))
 
 
@@ -94,24 +98,22 @@ def cost_text(cost: CostTotal) -> str:
 
 
 class SessionTable:
-    """The table of sessions; on a narrow terminal the columns that matter most."""
+    """The table of sessions; on a narrow terminal the columns that matter most, on a very narrow one the name alone."""
 
-    def __init__(self, *, wide: bool) -> None:
-        self._wide = wide
+    def __init__(self, width: int) -> None:
+        self._wide = width >= _WIDE
         self._now_ns = time.time_ns()
-        self.table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        self.table.add_column("SESSION", no_wrap=True, overflow="ellipsis", style="bold")
-        self.table.add_column("STATUS", no_wrap=True)
-        self.table.add_column("STARTED", no_wrap=True)
-        self.table.add_column("TOOK", no_wrap=True, justify="right")
-        if wide:
-            self.table.add_column("OPS", no_wrap=True, justify="right")
-        self.table.add_column("FAILED" if wide else "✗", no_wrap=True, justify="right")
-        if wide:
-            self.table.add_column("TOKENS", no_wrap=True, justify="right")
-        self.table.add_column("COST", no_wrap=True, justify="right")
-        if wide:
-            self.table.add_column("TAGS", no_wrap=True, overflow="ellipsis", style="dim")
+        self._sheet = Sheet("SESSION", width=width, first_cells=_NAME_CHARS)
+        for head, rank in (("STATUS", 1), ("STARTED", 4), ("TOOK", 3), ("✗", 5), ("COST", 2)):
+            self._sheet.column(head, rank=rank, is_left=head.startswith("ST"))
+        self._table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        self._table.add_column("SESSION", no_wrap=True, overflow="ellipsis", style="bold")
+        self._table.add_column("STATUS", no_wrap=True)
+        self._table.add_column("STARTED", no_wrap=True)
+        self._table.add_column("TOOK", no_wrap=True, justify="right")
+        for head in ("OPS", "FAILED", "TOKENS", "COST"):
+            self._table.add_column(head, no_wrap=True, justify="right")
+        self._table.add_column("TAGS", no_wrap=True, overflow="ellipsis", style="dim")
 
     def add(self, summary: SessionSummary) -> None:
         """Add a row."""
@@ -122,7 +124,7 @@ class SessionTable:
         )
         tokens = sum(summary.tokens.values())
         cells: list[Text | str] = [
-            Text(middle_cut(summary.stream_id, 32 if self._wide else 18)),
+            Text(middle_cut(summary.stream_id, 32 if self._wide else _NAME_CHARS), "bold"),
             status_word(summary.status),
             moment_text(summary.started_ns, self._now_ns),
             duration_text(took_s),
@@ -139,9 +141,17 @@ class SessionTable:
                 cost_cell,
                 tags,
             ]
+            self._table.add_row(*cells)
         else:
-            cells += [failures, cost_cell]
-        self.table.add_row(*cells)
+            self._sheet.row(*cells, failures, cost_cell)
+
+    def print(self, console: Console) -> None:
+        """Print the rows so far."""
+        if self._wide:
+            console.print(self._table)
+            return
+        for line in self._sheet.lines():
+            console.print(line)
 
 
 def status_word(status: Status) -> Text:
