@@ -230,6 +230,22 @@ def test_a_huge_tree_is_bounded(db: Path, sonde: Any, sample: Any) -> None:
     assert "--full" in ran.err
 
 
+def test_the_last_error_is_not_cut_alone(db: Path, sonde: Any, sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the bound leaves one line out, that line is shown instead of a word about it."""
+    monkeypatch.setattr("sonde.cli.tree.MAX_LINES", 2)
+    sample.append(
+        db,
+        sample.started("session", 1),
+        sample.started("tool", 2, 1, tool="t"),
+        sample.ended("tool", 2, 1, how="failed", tool="t", error="it broke"),
+        sample.ended("session", 1, how="ended"),
+    )
+    ran = sonde("show", "last")
+    assert "it broke" in ran.out
+    assert "⋯" not in ran.out
+    assert ran.err == ""
+
+
 def test_depth_of_thousands_overflows_nothing(db: Path, sonde: Any, sample: Any) -> None:
     """A chain of 3,000 nested operations is shown, with the depth in numbers where guides would fill the screen."""
     sample.append(db, *(sample.ended("task", n, n - 1, title=f"t{n}") for n in range(1, 3001)))

@@ -90,9 +90,12 @@ def print_session(store: EventStore, session_id: str, console: Console, view: Tr
     printed = 0
     for printed, line in enumerate(islice(lines, None if view.full else MAX_LINES), 1):  # noqa: B007  # counted
         console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+    left = list(islice(lines, 2))
+    if len(left) == 1:  # such as the error of the last operation: it takes no more room than a word about it
+        console.print(left.pop(), no_wrap=True, overflow="ellipsis", crop=True)
     if not printed:
         console.print(Text("no operation fits" if view.is_filtered else "no operation is on record", "dim"))
-    is_cut = next(lines, None) is not None
+    is_cut = bool(left)
     if is_cut or tree.folded:
         console.print(Text("⋯" if is_cut else "", "dim"))
         note("(shown in part: all of it with --full, some of it with --failures, --kind or --depth)")
