@@ -175,9 +175,21 @@ def test_what_killed_processes_left_is_a_remark(sound: Path, sonde: Any) -> None
     ran = sonde("doctor")
     assert ran.code == 0
     assert "1 lock file of killed processes" in ran.out
-    assert "belong to no writer" in ran.out
+    assert "without a writer" in ran.out
     (document,) = sonde("doctor", "--json").documents
     assert (document["stale_locks"], document["orphaned_arenas"]) == (1, 1)
+
+
+def test_recover_removes_the_locks_of_dead_processes(living: Path, sonde: Any) -> None:
+    """What a live process holds stays, and so does that process's liveness."""
+    stale = Path(f"{living}-live") / "w-9"
+    stale.touch()
+    ran = sonde("doctor", "--recover")
+    assert ran.code == 0
+    assert "1 lock file of killed processes removed" in ran.out
+    assert not stale.exists()
+    (document,) = sonde("doctor", "--json").documents
+    assert (document["stale_locks"], document["live_writers"]) == (0, 1)
 
 
 def test_a_live_writer_s_lock_is_not_stale(living: Path, sonde: Any) -> None:

@@ -97,9 +97,17 @@ def test_cost_by_where_it_comes_from(db: Path, sonde: Any, sample: Any) -> None:
 def test_tables_for_a_person(two: Path, sonde: Any) -> None:
     """The tables have counts, failures and durations by kind and name."""
     shown = sonde("stats", "--no-plots").out
-    assert shown.startswith("2 sessions · 24 events · 8 operations · 2 failed · 24 events missed\n")
+    assert shown.startswith("2 sessions · 24 events · 8 operations in them · 2 failed · 24 events missed\n")
     row = next(line for line in shown.splitlines() if line.startswith("tool write_file"))
     assert row.split() == ["tool", "write_file", "2", "2", "200", "ms", "200", "ms", "200", "ms", "200", "ms"]
+
+
+def test_runs_are_told_from_sessions(db: Path, sonde: Any, sample: Any) -> None:
+    """A session that was recorded twice is one with two runs, which are no operations in it."""
+    sample.append(db, *sample.agent_run(), *sample.agent_run(at_s=10, first_span=11))
+    shown = sonde("stats", "--no-plots").out
+    assert shown.startswith("1 session (2 runs) · 24 events · 8 operations in them · ")
+    assert next(line for line in shown.splitlines() if line.startswith("session")).split()[1] == "2"
 
 
 def test_long_tables_are_cut(db: Path, sonde: Any, sample: Any) -> None:

@@ -22,13 +22,14 @@ from sonde.query import Pulse, Status, session_from_events
 from sonde.recorder import pending, recover
 from sonde.store import Liveness, SQLiteStore
 from sonde.store import open as open_store
+from sonde.store.liveness import remove_stale_locks
 
 _LISTED = 8
 _MAX_DAMAGE = 1000
 
 
 @click.command(epilog=fields_text(DoctorDocument, RepairDocument))
-@click.option("--recover", "take_in", is_flag=True, help="First take in what killed processes left beside the store.")
+@click.option("--recover", "take_in", is_flag=True, help="First take in what killed processes left, and clear up.")
 @click.option("--repair", "wants_repair", is_flag=True, help="Write what can be read into a new file instead.")
 @click.option("-o", "--output", metavar="FILE", help="The new file of --repair; without it runs.repaired.db, or so.")
 @json_option
@@ -67,8 +68,11 @@ def command(
         if not repair(db, path, output, as_json=as_json):
             context.exit(1)
         return
+    cleared = remove_stale_locks(f"{path}-live") if take_in and os.path.isfile(path) else 0
     surroundings = Surroundings(path)
     surroundings.look()
+    if cleared:
+        surroundings.remarks.append(f"{plural(cleared, 'lock file')} of killed processes removed")
     examination = Examination(surroundings)
     try:
         if take_in:

@@ -78,8 +78,12 @@ def command(session: str | None, *, full: bool, plots: bool, as_json: bool, db: 
 
 def print_sums(sums: Sums, console: Console, *, rows: int | None, glyphs: Glyphs | None) -> None:
     """Print the sums as tables; without ``glyphs`` there are no plots."""
-    head = [plural(sums.sessions, "session"), plural(sums.events, "event"), plural(sums.operations, "operation")]
-    line = Text(" · ".join(head))
+    operations, models = sums.by_operation(), sums.by_model()
+    runs = sum(one.total.count for one in operations if one.total.kind == "session")
+    sessions = plural(sums.sessions, "session") + (
+        f" ({plural(runs, 'run')})" if runs not in (0, sums.sessions) else ""
+    )
+    line = Text(f"{sessions} · {plural(sums.events, 'event')} · {plural(sums.operations, 'operation')} in them")
     if sums.failures:
         line.append(f" · {sums.failures:,} failed", "red")
     if sums.removed:
@@ -89,7 +93,6 @@ def print_sums(sums: Sums, console: Console, *, rows: int | None, glyphs: Glyphs
     console.print(line)
     if glyphs is not None:
         _print_timeline(sums.timeline, console, glyphs)
-    operations, models = sums.by_operation(), sums.by_model()
     has_distributions = False
     if operations:
         has_distributions = _print_operations(operations[:rows], console, glyphs)

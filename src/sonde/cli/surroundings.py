@@ -153,8 +153,8 @@ class Surroundings:
         self.orphaned_arenas = len(orphans)
         if orphans:
             self.remarks.append(
-                f"{plural(len(orphans), 'file')} in '{folder}' belong to no writer, and nobody takes them in; remove "
-                f"them once no program records: rm '{os.path.join(folder, orphans[0])}' …"
+                f"{plural(len(orphans), 'file')} in '{folder}' without a writer, which nobody takes in; to be removed "
+                f"once no program records: rm '{os.path.join(folder, orphans[0])}'{' …' if len(orphans) > 1 else ''}"
             )
 
     def _look_at_locks(self) -> None:
@@ -163,8 +163,8 @@ class Surroundings:
         self.stale_locks = len(stale)
         if stale:
             self.remarks.append(
-                f"{plural(len(stale), 'lock file')} of killed processes lie in '{folder}'; they do no harm, and may be "
-                "removed while no program records"
+                f"{plural(len(stale), 'lock file')} of killed processes left in '{folder}', which does no harm; "
+                f"`{program()} doctor --recover` clears up"
             )
 
 

@@ -95,6 +95,31 @@ def judge(connection: apsw.Connection, writer_id: str, *, held: bool) -> Livenes
     return Liveness.ALIVE if boot == boot_id() and process_start(int(pid)) == started else Liveness.DEAD
 
 
+def remove_stale_locks(folder: str) -> int:
+    """Remove the lock files of dead processes, and the folder if nothing is left; say how many. Safe at any time.
+
+    Each is removed while it is locked, so that a writer of that name, who looks whether its file still has a name once
+    it is locked, makes a new one. What is held, or cannot be locked or opened, stays.
+    """
+    removed = 0
+    if not _HAS_FLOCK or not os.path.isdir(folder):
+        return 0
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(handle).st_nlink:
+                    os.unlink(path)
+                    removed += 1
+            finally:
+                os.close(handle)
+    with suppress(OSError):  # not empty: other writers
+        os.rmdir(folder)
+    return removed
+
+
 class LockFiles:
     """The lock files of one process's writers, in a folder beside the store. Used under the store's write lock."""
 
