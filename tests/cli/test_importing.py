@@ -79,6 +79,17 @@ def test_an_event_without_a_type_comes_back_and_is_visible(db: Path, sonde: Any,
         assert "(no type)" in sonde(*command, "--db", copy).out
 
 
+def test_events_without_an_end_or_a_time_claim_neither(db: Path, sonde: Any, tmp_path: Path) -> None:
+    """A session of bare events is stale, not completed, and a time that is not there is a dash, not 1970."""
+    (tmp_path / "x.jsonl").write_text('{"type":"note","sessionId":"s"}\n')
+    sonde("import", tmp_path / "x.jsonl")
+    assert sonde("sessions").out.splitlines()[1].split()[:4] == ["s", "stale", "–", "–"]
+    for command in (["show", "s", "--events"], ["tail"]):
+        shown = sonde(*command).out
+        assert "–" in shown
+        assert "1970" not in shown
+
+
 def test_an_empty_name_of_a_session_is_refused(db: Path, sonde: Any, jsonl: Path) -> None:
     """``--session ''`` would make a stream that nobody can name."""
     ran = sonde("import", jsonl, "--session", "")

@@ -104,6 +104,8 @@ class LineWriter:
 
     def new_day(self, event: Event) -> str:
         """The date, where it is another than that of the line before; else the empty string."""
+        if not event.time_ns:
+            return ""
         day = local(event.time_ns).date()
         if day == self._date:
             return ""

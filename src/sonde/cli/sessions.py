@@ -17,7 +17,7 @@ from sonde.cli.options import db_option, json_option
 from sonde.cli.output import data_console, note, print_json
 from sonde.cli.progress import progress
 from sonde.cli.sheet import Sheet
-from sonde.cli.wording import amount_text, dollars, duration_text, middle_cut, moment_text, plural, shortened
+from sonde.cli.wording import NO_TIME, amount_text, dollars, duration_text, middle_cut, moment_text, plural, shortened
 from sonde.query import CostTotal, Pulse, SessionSummary, Status, session_from_events
 from sonde.store import RETENTION_STREAM, EventStore, StreamInfo
 
@@ -118,7 +118,7 @@ class SessionTable:
     def add(self, summary: SessionSummary) -> None:
         """Add a row."""
         # A session that runs has taken as long as it is old; its last event may be a while ago.
-        is_running = summary.status is Status.RUNNING
+        is_running = summary.status is Status.RUNNING and summary.started_ns > 0
         took_s = (
             max(summary.duration_s, (self._now_ns - summary.started_ns) / 1e9) if is_running else summary.duration_s
         )
@@ -127,7 +127,7 @@ class SessionTable:
             Text(middle_cut(summary.stream_id, 32 if self._wide else _NAME_CHARS), "bold"),
             status_word(summary.status),
             moment_text(summary.started_ns, self._now_ns),
-            duration_text(took_s),
+            duration_text(took_s) if summary.started_ns else NO_TIME,
         ]
         failures = Text(f"{summary.failures:,}", "red") if summary.failures else Text("-", "dim")
         cost = cost_text(summary.cost)

@@ -15,6 +15,7 @@ from sonde.cli.memory_text import last_memory_text
 from sonde.cli.output import note
 from sonde.cli.sessions import cost_text, status_word
 from sonde.cli.wording import (
+    NO_TIME,
     amount_text,
     bytes_text,
     clock_text,
@@ -121,14 +122,14 @@ def print_header(summary: SessionSummary, console: Console, *, peak_bytes: int =
     when = f"{local(summary.started_ns):%Y-%m-%d %H:%M:%S}" + (f" ({ago})" if ago.endswith(("ago", "now")) else "")
     took_s = summary.duration_s
     took = "took"
-    if summary.status is Status.RUNNING:
+    if summary.status is Status.RUNNING and summary.started_ns:
         took = "running for"
         took_s = max(took_s, (now_ns - summary.started_ns) / 1e9)
     process = f"pid {summary.pid}" if summary.pid is not None else ""
     if summary.host:
         process = f"{process} on {summary.host}".strip()
     rows = [
-        ("started", f"{when}, {took} {duration_text(took_s)}"),
+        ("started", f"{when}, {took} {duration_text(took_s)}" if summary.started_ns else NO_TIME),
         ("command", " ".join(part for part in (summary.command, f"({process})" if process else "") if part)),
         ("tags", ", ".join(summary.tags)),
         ("totals", _totals_text(summary) + (f" · peak memory {bytes_text(peak_bytes)}" if peak_bytes else "")),

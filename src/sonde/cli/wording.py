@@ -15,6 +15,10 @@ _SHORT = (
 )
 
 
+NO_TIME = "–"
+"""For a time of 0: an event without one."""
+
+
 def printable(text: str) -> str:
     r"""Recorded text as one safe line: what an agent read from a web page must not steer the terminal.
 
@@ -143,8 +147,12 @@ def local(time_ns: int) -> datetime:
 
 
 def clock_text(time_ns: int) -> str:
-    """Hour to millisecond, local."""
-    return f"{local(time_ns):%H:%M:%S.%f}"[:-3]
+    """Hour to millisecond, local; of a time that is not known (0) a dash as wide.
+
+    >>> clock_text(0)
+    '–           '
+    """
+    return f"{NO_TIME:<12}" if not time_ns else f"{local(time_ns):%H:%M:%S.%f}"[:-3]
 
 
 def moment_text(time_ns: int, now_ns: int) -> str:
@@ -153,6 +161,8 @@ def moment_text(time_ns: int, now_ns: int) -> str:
     >>> moment_text(10**18, 10**18 + 125 * 10**9)
     '2 min ago'
     """
+    if not time_ns:
+        return NO_TIME
     age_s = (now_ns - time_ns) / _NS_PER_S
     if 0 <= age_s < 3600:
         if age_s < 5:

@@ -65,7 +65,7 @@ def session_from_events(stream_id: str, events: Iterable[RecordedEvent], *, puls
 
     The status is that of the session operation that started last, unless another is still running: several processes
     may record one session. A stream without session events (one of the original's) is running while one of its writers
-    is alive, else what its open operations are, else completed.
+    is alive, else what its open operations are, else completed; without operations and of unknown writers it is stale.
     """
     pulse = pulse or Pulse()
     kept = list(events)
@@ -127,6 +127,8 @@ def _status(runs: list[Operation], tree: OperationTree, writers: list[Liveness])
     for status in (Status.RUNNING, Status.INTERRUPTED, Status.STALE):
         if status in open_statuses:
             return status
+    if not tree.operations and all(writer is Liveness.UNKNOWN for writer in writers):
+        return Status.STALE  # events alone, of processes that nobody knows: nothing says that it came to an end
     return Status.COMPLETED
 
 

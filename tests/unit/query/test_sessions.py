@@ -125,6 +125,14 @@ def test_a_session_of_the_original_has_no_session_events(store: Store) -> None:
     assert status_of(store, "go") is Status.RUNNING
 
 
+def test_bare_events_of_unknown_writers_have_no_end(store: Store) -> None:
+    """Nothing says that events alone are a session that completed; a writer that ended in order does."""
+    store.put("bare", "note.taken", 1)
+    assert status_of(store, "bare") is Status.STALE
+    store.known["w"] = Liveness.DEAD
+    assert status_of(store, "bare") is Status.COMPLETED
+
+
 def test_the_newest_come_first(store: Store) -> None:
     """The list is ordered by when the sessions began, and cut at the limit."""
     for name, at_s in (("b", 2), ("c", 3), ("a", 1)):
