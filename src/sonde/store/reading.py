@@ -72,6 +72,9 @@ class Reading:
         number, first, last = found[0]
         if event_type is None:
             found = self._stream_rows(connection, number, from_version, rows=rows)
+            end = found[-1][2] if found else max(from_version, first) - 1
+            if len(found) < rows and end < last:
+                raise self._cut_short(f"the events behind version {end} of stream {stream_id!r}")
             return self.events(connection, found), (found[-1][2] + 1 if len(found) == rows else None)
         kinds = self._numbers_of(connection, (event_type,))
         if not kinds:
@@ -129,6 +132,8 @@ class Reading:
                 f"{_SELECT} WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
                 (after, last, rows),
             )
+            if len(fetched) < rows and (fetched[-1][0] if fetched else after) < last:  # the last one was just there
+                raise self._cut_short(f"the events behind position {fetched[-1][0] if fetched else after}")
             return self.events(connection, fetched), (fetched[-1][0] if len(fetched) == rows else None)
         # Bounded by positions rather than by hits, as above; where retention left a hole, the window starts behind it.
         ((first,),) = fetch(connection, _NEXT_POSITION, (after,))
@@ -283,6 +288,13 @@ class Reading:
                 f"cannot read events {error.stretch.first_version} to {error.stretch.last_version} of stream "
                 f"{stream_id!r} in '{self._url}': {error}; check the store with sonde doctor, restore a backup"
             ) from None
+
+    def _cut_short(self, what: str) -> StoreCorruptError:
+        """A search that ended before what is known to be there: a damaged page does that, without an error."""
+        return StoreCorruptError(
+            f"cannot read {what} in '{self._url}': they are not found; check the store with sonde doctor, restore a "
+            "backup"
+        )
 
     def _large(self, connection: apsw.Connection, place: int) -> dict[str, Any]:
         return decode_object(self._contents.expand(connection, place))

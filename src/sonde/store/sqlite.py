@@ -21,6 +21,7 @@ from sonde.events import Event, Position, RecordedEvent
 from sonde.store import copying, identities, liveness, removal, schema, verification
 from sonde.store.attachment import Attachment
 from sonde.store.connections import snapshot, transaction
+from sonde.store.continuity import Continuity
 from sonde.store.contract import (
     AppendResult,
     Durability,
@@ -255,13 +256,25 @@ class SQLiteStore:
         """The events of all streams after a position (``None``: from the beginning), lazily, in order of commit.
 
         What is appended meanwhile is read too, if it comes before the end is reached.
+
+        Raises:
+            StoreCorruptError: an event cannot be read or, without ``types``, isn't found.
         """
         wanted = _listed(types)
+        begin = 0 if after is None else after.value
+        continuity: Continuity | None = None
 
         def page(attachment: Attachment, connection: apsw.Connection, start: int, rows: int) -> Page:
-            return attachment.reader.all_page(connection, start, types=wanted, rows=rows)
+            nonlocal continuity
+            reader = attachment.reader
+            events, going = reader.all_page(connection, start, types=wanted, rows=rows)
+            if wanted is None and isinstance(reader, Reading):
+                if continuity is None or start == begin:
+                    continuity = Continuity(self.url, is_whole=begin <= 0)
+                continuity.check(connection, reader, events, is_end=going is None)
+            return events, going
 
-        return self._paged(page, 0 if after is None else after.value, limit)
+        return self._paged(page, begin, limit)
 
     def follow(
         self,
