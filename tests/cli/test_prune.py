@@ -72,7 +72,9 @@ def test_by_size_and_number_and_name(three: Path, sonde: Any) -> None:
     """Each limit by itself; a session that lost its beginning says so wherever it is shown."""
     assert sonde("prune", "--max-sessions", "2", "--yes").code == 0
     assert set(sessions(three)) == {"older", "newest"}
-    (document,) = sonde("prune", "--max-size", "1kB", "--keep", "newest", "--yes", "--json").documents
+    with closing(open_store(three)) as store:
+        store.append("newest", [Event("tick", time.time_ns(), "newest", data={"n": n}) for n in range(2_000)])
+    (document,) = sonde("prune", "--max-size", "100kB", "--keep", "newest", "--yes", "--json").documents
     assert document["over"]
     assert set(sessions(three)) == {"newest"}
     with closing(open_store(three)) as store:
@@ -104,6 +106,7 @@ def test_it_asks(three: Path, sonde: Any) -> None:
         (["--max-size", "0"], "2GB"),
         (["--max-size", "10"], "'10' is no size of a byte or more, with its unit; write it as 500MB or 2GB"),
         (["--older-than", "5"], "'5' is no duration of a second or more, with its unit; write it as 12h, 30d or 8w"),
+        (["--max-size", "50KB"], "100,000 or more"),
         (["--session", "older", "--keep", "older"], "both name 'older'"),
     ],
 )

@@ -158,7 +158,7 @@ store = sonde.SQLiteStore(sys.argv[1], mode="rw")
 print("go", flush=True)
 size = int(sys.argv[2])
 while True:
-    size = max(1, size * 9 // 10)
+    size = max(100_000, size * 9 // 10)
     store.prune(sonde.Retention(max_bytes=size))
 """
 

@@ -17,6 +17,7 @@ from sonde.events import Event, Position
 from sonde.store import RETENTION_STREAM, Record, Retention, SQLiteStore
 from sonde.store.forgetting import Forgetting
 from sonde.store.removal import Pace
+from sonde.store.retention import LEAST_BYTES
 
 TEXTS = ["", "short", *(f"{number:06}" * 200 for number in range(6)), "line of a log\n" * 900]
 STREAMS = st.sampled_from("abcdef")
@@ -81,7 +82,7 @@ class RetentionMachine(RuleBasedStateMachine):
         self.stores[store].truncate(stream, before)
         self._drop(stream, before)
 
-    @rule(store=st.integers(0, 1), limit=st.integers(1, 400_000))
+    @rule(store=st.integers(0, 1), limit=st.integers(LEAST_BYTES, 400_000))
     def prune_bytes(self, store: int, limit: int) -> None:
         """Prefixes of the oldest, one after the other."""
         here = [name for name in self.order if self.model[name]]

@@ -164,7 +164,7 @@ def _describe(report: PruneReport, *, is_done: bool) -> None:
         names = ", ".join(printable(name) for name in report.running[:_LISTED])
         note(f"still running, and left as they are: {names}")
     if report.is_over:
-        note("the file is still larger than that: what is left is running, or to be kept")
+        note("the file is still larger than that: what runs, what is to be kept, and the empty file itself stay")
 
 
 _WHY = {"session": "named", "age": "old enough", "count": "past the number", "bytes": "for the size"}

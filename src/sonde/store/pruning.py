@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import apsw
 
+from sonde.errors import StoreCorruptError
 from sonde.events import Event, EventType
 from sonde.store import collection, removal
 from sonde.store.attachment import Attachment
@@ -28,10 +29,12 @@ from sonde.store.running import Running
 Progress = Callable[[int, int], None]
 
 KEPT_NOTES = 1_000
+_NAMED = 5  # sessions in an error
 _LISTED = 100  # removals in one event
 _RUNNING_KEEPS = 1_000  # events, however large: who watches a session needs something to look at
 _RESERVE = 0.05  # below the limit, so that not each new event takes an old one with it
 _FREE_SHARE = 0.10  # of the file may stay free: the next events fill it
+_LOOKED_AT = 5_000  # rows at a time: no read transaction lasts
 _NS_PER_S = 1_000_000_000
 
 
@@ -71,21 +74,32 @@ class Pruning:
             if not is_alone:
                 return PruneReport(is_complete=False)
             before = self._used()[0]
-            self._remove_sessions(retention, sessions, now_ns)
-            if retention.max_bytes is not None and not self._stop.is_set():
-                self._fit(retention)
-            self._collect()
-            self._give_back(is_thorough=is_thorough)
-            if is_thorough and not self._stop.is_set():
-                self.forget()
+            try:
+                self._remove_sessions(retention, sessions, now_ns)
+                if retention.max_bytes is not None and not self._stop.is_set():
+                    self._fit(retention)
+                self._collect()
+                self._give_back(is_thorough=is_thorough)
+                if is_thorough and not self._stop.is_set():
+                    self.forget()
+            except StoreCorruptError as error:
+                raise StoreCorruptError(
+                    f"{error}; {removed_text(self.removals)}; before pruning, save what can be read with sonde doctor "
+                    "--repair"
+                ) from error
             return PruneReport(
-                merged(self._removals),
+                self.removals,
                 self._running,
                 before,
                 self._used()[0],
                 is_complete=not self._stop.is_set(),
                 is_over=self._is_over,
             )
+
+    @property
+    def removals(self) -> list[Removal]:
+        """What went so far, by session."""
+        return merged(self._removals)
 
     def preview(self, retention: Retention, *, sessions: Sequence[str], now_ns: int) -> PruneReport:
         """What :meth:`run` would do. Changes nothing; of bytes it says an estimate. Reads the events concerned."""
@@ -152,11 +166,21 @@ class Pruning:
 
     def _remove_sessions(self, retention: Retention, sessions: Sequence[str], now_ns: int) -> None:
         due = self.plan(retention, sessions, now_ns)
+        for stream, _ in due:
+            self._require_readable(stream)
         self._events_due = sum(stream.last_version - stream.first_version + 1 for stream, _ in due)
         for stream, reason in due:
             if self._stop.is_set():
                 return
             self._remove(stream, stream.last_version + 1, reason)
+
+    def _require_readable(self, stream: StreamInfo) -> None:
+        """That all rows of a stream are found, before the first one goes: a fraction of the work of removing them."""
+        for version in range(stream.first_version, stream.last_version + 1, _LOOKED_AT):
+            if self._stop.is_set():
+                return
+            with self._attached().reading() as connection:
+                removal.look_at_rows(connection, stream.stream_id, version, version + _LOOKED_AT)
 
     def plan(self, retention: Retention, sessions: Sequence[str], now_ns: int) -> list[tuple[StreamInfo, Reason]]:
         """The sessions that are to go as a whole, the oldest first, each with the limit that it goes for."""
@@ -310,6 +334,21 @@ def oldest_first(attachment: Attachment, connection: apsw.Connection) -> list[St
         if stream.first_version and stream.stream_id != RETENTION_STREAM
     ]
     return sorted(streams, key=lambda stream: stream.last_position)
+
+
+def removed_text(removals: Sequence[Removal]) -> str:
+    """What a prune that stopped half-way had removed.
+
+    >>> removed_text([Removal("s-1", 1, 1_200, False, "age")])
+    "removed before that: 1,200 events of 's-1'; the rest is as it was"
+    >>> removed_text([])
+    'nothing was removed'
+    """
+    if not removals:
+        return "nothing was removed"
+    listed = ", ".join(f"{removal.events:,} events of {removal.stream_id!r}" for removal in removals[:_NAMED])
+    more = f" and of {len(removals) - _NAMED:,} more sessions" if len(removals) > _NAMED else ""
+    return f"removed before that: {listed}{more}; the rest is as it was"
 
 
 def _reason(retention: Retention, sessions: Sequence[str], stream: StreamInfo, now_ns: int) -> Reason | None:

@@ -25,6 +25,9 @@ _NOTE = f"""UPDATE retention SET floor = max(floor, {LAST_POSITION}),
 _ROW_BYTES = 75  # a row without its data, and its place in the index
 _INLINE = """SELECT count(*), sum(CASE typeof(data) WHEN 'text' THEN length(data) END) FROM events WHERE stream = ?"""
 _NAMED = "SELECT data >> 16, count(*) FROM events WHERE stream = ? AND typeof(data) = 'integer' GROUP BY 1"
+# The data stands last in a row: to tell its type, each row is looked up.
+_LOOK = """SELECT count(typeof(data)) FROM events
+    WHERE stream = (SELECT id FROM streams WHERE name = ?) AND version >= ? AND version < ?"""
 _SEALED = "SELECT sum(length(bytes)) FROM stretches WHERE stream = ?"
 # By shares of blocks of average size: where the bytes of one are, sharing rows with others, is not asked.
 _CONTENTS = """SELECT sum(min(1.0, named.value ->> 1 * 1.0 / u.count)) *
@@ -92,6 +95,11 @@ def remove_some(
     connection.execute("DELETE FROM events WHERE stream = ? AND version < ?", (number, end))
     connection.execute("UPDATE streams SET first_version = ? WHERE id = ?", (end, number))
     return first, end, end > head
+
+
+def look_at_rows(connection: apsw.Connection, stream_id: str, first: int, end: int) -> None:
+    """Look up all rows of a stream from a version to before another: where a page is damaged, SQLite says so."""
+    fetch(connection, _LOOK, (stream_id, first, end))
 
 
 def removed(connection: apsw.Connection) -> tuple[int, int]:

@@ -12,6 +12,9 @@ from sonde.errors import ConfigError
 RETENTION_STREAM = "sonde.retention"
 """The stream that says what was removed: one event for each time, the newest 1,000 of them."""
 
+LEAST_BYTES = 100_000
+"""The least ``max_bytes``: a file without events takes some 78,000, and a little more than the limit goes."""
+
 Reason = Literal["session", "age", "count", "bytes"]
 
 
@@ -29,7 +32,8 @@ class Retention:
     What still runs loses nothing to age and number. Immutable.
 
     Raises:
-        ConfigError: a limit that is no number, or less than 1.
+        ConfigError: a limit that is no number, or less than 1; ``max_bytes`` below 100,000, which a file without
+            events nearly takes.
 
     >>> Retention(max_age_s=30 * 86_400, max_bytes=2_000_000_000, keep=["golden"]).keep
     ('golden',)
@@ -52,6 +56,12 @@ class Retention:
                 raise ConfigError(
                     f"cannot keep events with {name}={limit!r}: expected {expected}, 1 or more; None sets no limit"
                 )
+
+        if self.max_bytes is not None and self.max_bytes < LEAST_BYTES:
+            raise ConfigError(
+                f"cannot keep events with max_bytes={self.max_bytes:,}: all of them would go; expected {LEAST_BYTES:,} "
+                "or more, since a file without events takes some 78,000"
+            )
 
     @property
     def is_unlimited(self) -> bool:

@@ -6,12 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Self
 
 import apsw
 
 from sonde.errors import (
     StoreClosedError,
+    StoreCorruptError,
     StoreError,
     StoreFormatError,
     StoreNotFoundError,
@@ -155,9 +157,17 @@ class SQLiteStore:
 
         Raises:
             StoreUnavailableError: locked past ``busy_timeout_s``, disk full; what went by then is gone.
+            StoreCorruptError: the file is damaged; the message says what went by then. Sessions that go as a whole are
+                looked at first.
         """
         pruning = Pruning(self._attached, stop=stop, progress=progress)
-        report = pruning.run(retention, sessions=tuple(sessions), now_ns=time.time_ns(), is_thorough=is_thorough)
+        try:
+            report = pruning.run(retention, sessions=tuple(sessions), now_ns=time.time_ns(), is_thorough=is_thorough)
+        except StoreCorruptError:
+            if is_noted:
+                with suppress(StoreError):
+                    self.note_prune(PruneReport(pruning.removals, is_complete=False))
+            raise
         if is_noted:
             self.note_prune(report)
         return report

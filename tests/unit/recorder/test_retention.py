@@ -105,7 +105,7 @@ def test_a_store_that_cannot_be_pruned(path: Path) -> None:
 
 def test_too_much_that_may_not_go(path: Path) -> None:
     """What runs is larger than all may be: it keeps its newest events, and the recorder counts and logs it."""
-    with sonde.record(path, session_id="mine", retention=Retention(max_bytes=1)) as rec:
+    with sonde.record(path, session_id="mine", retention=Retention(max_bytes=100_000)) as rec:
         for number in range(3_000):
             rec.emit("tick", n=number)
         assert rec.flush(timeout_s=60)

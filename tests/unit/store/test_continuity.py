@@ -9,8 +9,9 @@ import pytest
 
 from sonde.errors import StoreCorruptError, StoreError
 from sonde.events import Event, Position
-from sonde.store import Record, SQLiteStore
+from sonde.store import Record, Retention, SQLiteStore
 from sonde.store.connections import transaction
+from sonde.store.retention import RETENTION_STREAM
 from sonde.store.salvage import salvage
 from sonde.store.sealing import seal_some
 
@@ -128,3 +129,37 @@ def test_a_repaired_store_reads_with_its_holes(path: Path, tmp_path: Path) -> No
     target = tmp_path / "repaired.db"
     assert salvage(path, target).kept == 278
     assert read(target) >= 278
+
+
+def damaged_in_the_middle(path: Path) -> None:
+    """Two sessions of 3,000 events; what stands in the middle of the second is written over."""
+    with SQLiteStore(path) as store:
+        for stream in ("a", "b"):
+            store.append(stream, [Event("e", 1, stream, data={"text": f"{n} " + "x" * 200}) for n in range(3_000)])
+    change(path)
+    connection = apsw.Connection(str(path))
+    leaves = connection.execute("SELECT pageno FROM dbstat WHERE name = 'events' AND pagetype = 'leaf' ORDER BY path")
+    pages = [page for (page,) in leaves]
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((pages[len(pages) * 3 // 4] - 1) * PAGE_BYTES)
+        file.write(bytes(PAGE_BYTES))
+
+
+def test_a_damaged_session_is_not_half_pruned(path: Path) -> None:
+    """Damage in any of the sessions that are to go as a whole is found before the first event of the first goes."""
+    damaged_in_the_middle(path)
+    with SQLiteStore(path) as store:
+        with pytest.raises(StoreCorruptError, match=r"nothing was removed; before pruning.*doctor --repair$"):
+            store.prune(Retention(), sessions=["a", "b"])
+        assert store.removed() == (0, 0)
+
+
+def test_what_went_before_the_damage_is_said(path: Path) -> None:
+    """For the size no session is looked through first: the error names what had gone, and it is on record."""
+    damaged_in_the_middle(path)
+    with SQLiteStore(path) as store:
+        with pytest.raises(StoreCorruptError, match=r"removed before that: 3,000 events of 'a'"):
+            store.prune(Retention(max_bytes=100_000))
+        (note,) = store.read(RETENTION_STREAM)
+        assert note.data["events"] == store.removed()[0] >= 3_000

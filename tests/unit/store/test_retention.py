@@ -18,6 +18,7 @@ from sonde.store.connections import FileLock
 from sonde.store.forgetting import Forgetting
 from sonde.store.pruning import KEPT_NOTES
 from sonde.store.removal import Pace
+from sonde.store.retention import LEAST_BYTES
 
 NS = 1_000_000_000
 DAY_S = 86_400
@@ -84,6 +85,15 @@ def test_limits_that_cannot_be_meant(limits: dict[str, Any]) -> None:
     """A limit of nothing would remove all; one string is not a list of names."""
     with pytest.raises(ConfigError, match=str(next(iter(limits)))):
         Retention(**limits)
+
+
+def test_a_size_below_that_of_an_empty_file_is_refused(store: SQLiteStore) -> None:
+    """All events would go for it, and it could not be kept; the least that is taken can be."""
+    with pytest.raises(ConfigError, match=r"max_bytes=99,999: all of them would go; expected 100,000 or more"):
+        Retention(max_bytes=LEAST_BYTES - 1)
+    assert store.preview_prune(Retention(max_bytes=LEAST_BYTES)).bytes_before < LEAST_BYTES * 0.9
+    record(store, "a", events=2_000)
+    assert not store.prune(Retention(max_bytes=LEAST_BYTES)).is_over
 
 
 def test_age_takes_whole_sessions(store: SQLiteStore) -> None:
@@ -154,7 +164,7 @@ def test_what_runs_loses_its_beginning_to_bytes(store: SQLiteStore) -> None:
     store.register_writer("w")
     store.append_batch([Record("runs", "w", n, Event("tick", n, "runs", data={"n": n})) for n in range(1, 4_001)])
     record(store, "ended")
-    report = store.prune(Retention(max_bytes=1))
+    report = store.prune(Retention(max_bytes=LEAST_BYTES))
     assert there(store) == ["runs"]
     assert report.is_over
     assert [event.version for event in store.read("runs", 1)] == list(range(3_001, 4_001))
