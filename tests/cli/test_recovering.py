@@ -68,7 +68,13 @@ def test_a_loss_is_known_before_it_is_recorded(db: Path, sonde: Any) -> None:
     assert 20 <= int(found[1]) <= 40
     document = json.loads(sonde("doctor", "--recover", "--json").out)
     assert document["missed"] == int(found[1])
-    assert "killed" in sonde("show", "s").out
+    shown = sonde("show", "s").out
+    assert "killed" in shown
+    assert f"missed   at most {found[1]} events never reached the store" in shown
+    said = sonde("doctor").out
+    assert f"at most {found[1]} events never reached the store" in said
+    assert "every event is what was written, none that reached it is missing" in said
+    assert f"at most {found[1]} events missed" in sonde("stats", "--no-plots").out
 
 
 def test_an_import_takes_it_in(db: Path, sonde: Any, tmp_path: Path) -> None:

@@ -142,7 +142,21 @@ def test_a_lost_header(sound: Path, sonde: Any) -> None:
     ran = sonde("doctor")
     assert ran.code == 2
     assert "doctor --repair` saves what can be read" in ran.err
-    assert sonde("doctor", "--repair").code == 0
+    ran = sonde("doctor", "--repair")
+    assert ran.code == 0
+    assert "damage the header of the file\n" in ran.out
+
+
+@pytest.mark.parametrize(("cut", "pages"), [(2 * PAGE, 2), (2 * PAGE + 100, 3), (100, 1)])
+def test_a_file_that_was_cut_off(sound: Path, sonde: Any, cut: int, pages: int) -> None:
+    """What the header says of the file's size tells how many pages are gone."""
+    os.truncate(sound, sound.stat().st_size - cut)
+    ran = sonde("doctor", "--repair")
+    assert f"the last {pages} page{'s' if pages > 1 else ''} of the file cut off" in ran.out
+    sound.with_name("runs.repaired.db").unlink()
+    sound.with_name("runs.repaired.lost.jsonl").unlink(missing_ok=True)
+    (document,) = sonde("doctor", "--repair", "--json").documents
+    assert (document["missing_pages"], document["is_header_lost"]) == (pages, False)
 
 
 def test_an_existing_file_is_left_alone(damaged: Path, sonde: Any) -> None:

@@ -16,7 +16,7 @@ from sonde.cli.progress import progress
 from sonde.cli.repair import repair
 from sonde.cli.sessions import newest_first
 from sonde.cli.surroundings import Surroundings
-from sonde.cli.wording import bytes_text, plural, printable
+from sonde.cli.wording import bytes_text, missed_text, plural, printable
 from sonde.errors import StoreCorruptError, StoreFormatError
 from sonde.query import Pulse, Status, session_from_events
 from sonde.recorder import pending, recover
@@ -106,6 +106,7 @@ class Examination:
         self._schema = self._events = self._size_bytes = self._wal_bytes = 0
         self._is_original = False
         self._streams = self._missed = 0
+        self._missed_bound = ""
         self._with_gaps: list[str] = []
         self._interrupted: list[str] = []
         self._running: list[str] = []
@@ -174,6 +175,7 @@ class Examination:
                     continue
                 if summary.missed:
                     self._missed += summary.missed
+                    self._missed_bound = max(self._missed_bound, summary.missed_bound)  # "some" is the weakest
                     self._with_gaps.append(stream.stream_id)
                 if summary.status in open_sessions:
                     open_sessions[summary.status].append(stream.stream_id)
@@ -181,8 +183,9 @@ class Examination:
                 advance(done)
         self._live_writers = sum(1 for writer_id in writers if pulse.liveness(writer_id) is Liveness.ALIVE)
         if self._missed:
+            missed = missed_text(self._missed, self._missed_bound)
             self._remarks.append(
-                f"{plural(self._missed, 'event')} never reached the store, in {_listed(self._with_gaps)}; "
+                f"{missed} never reached the store, in {_listed(self._with_gaps)}; "
                 f"`{program()} show` says where and why"
             )
         if self._interrupted:
@@ -260,7 +263,8 @@ class Examination:
                 overflow="fold",
             )
         else:
-            checked = "" if self._is_original else ": every event is what was written, none is missing"
+            none = "none that reached it" if self._missed else "none"
+            checked = "" if self._is_original else f": every event is what was written, {none} is missing"
             console.print(Text(f"✓ healthy{checked}{remarks}", "bold green"))
 
     def _access_text(self) -> str:

@@ -217,6 +217,8 @@ class RepairDocument(msgspec.Struct, frozen=True):
     unreadable_pages: list[int]
     unreadable_blocks: list[int]
     log_breaks: int
+    missing_pages: int
+    is_header_lost: bool
     invented_streams: list[str]
 
 

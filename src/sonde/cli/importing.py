@@ -37,11 +37,12 @@ def command(
     """Import JSONL, a database of the Go original, or another store of sonde.
 
     What FILE holds is told from its content; "-" is JSONL on stdin, a name that ends in .gz is decompressed. Importing
-    twice adds nothing, and a file that has grown adds what is new. Events of another store of sonde, and of the JSONL
-    that it exports, keep writer and number, by which they are known: copies that went on separately on several machines
-    become one again. An import that was interrupted is gone on with by the same command. Exit code 0 with --skip-bad,
-    however many lines were skipped; without it the first bad line ends the import with exit code 2, and what came
-    before it is kept. So does, with and without it, a file that can't be read to its end, such as a cut .gz.
+    twice adds nothing, what retention removed stays removed, and a file that has grown adds what is new. Events of
+    another store of sonde, and of the JSONL that it exports, keep writer and number, by which they are known: copies
+    that went on separately on several machines become one again. An import that was interrupted is gone on with by the
+    same command. Exit code 0 with --skip-bad, however many lines were skipped; without it the first bad line ends the
+    import with exit code 2, and what came before it is kept. So does, with and without it, a file that can't be read to
+    its end, such as a cut .gz.
 
     \b
     Examples:
@@ -119,7 +120,7 @@ def _document(file: str, report: ImportReport, db: str) -> ImportDocument:
 def _print_report(file: str, report: ImportReport, target: str) -> None:
     parts = [f"{report.read:,} read", f"{report.imported:,} imported"]
     if report.duplicates:
-        parts.append(f"{report.duplicates:,} already there")
+        parts.append(f"{report.duplicates:,} already there, or removed before")
     if report.skipped_count:
         parts.append(f"{plural(report.skipped_count, 'line')} skipped")
     sessions = f", {plural(len(report.streams), 'session')}" if report.streams else ""

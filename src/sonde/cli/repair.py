@@ -112,6 +112,8 @@ def _document(found: Salvage, *, waiting: int, missed: int) -> RepairDocument:
         unreadable_pages=found.unreadable_pages,
         unreadable_blocks=found.unreadable_blocks,
         log_breaks=found.log_breaks,
+        missing_pages=found.missing_pages,
+        is_header_lost=found.is_header_lost,
         invented_streams=found.invented_streams,
     )
 
@@ -125,7 +127,12 @@ def _print(document: RepairDocument) -> None:
         (document.unreadable_blocks, "block of large data"),
         (range(document.log_breaks), "page of the log"),
     ]
-    rows.append(("damage", ", ".join(_counted(found, what) for found, what in damaged if found) or "none found"))
+    damage = [_counted(found, what) for found, what in damaged if found]
+    if document.missing_pages:
+        damage.append(f"the last {plural(document.missing_pages, 'page')} of the file cut off")
+    if document.is_header_lost:
+        damage.append("the header of the file")
+    rows.append(("damage", ", ".join(damage) or "none found"))
     for label, value in rows:
         console.print(Text.assemble((f"  {label:<7}", "dim"), value), overflow="fold")
     for name, ranges in list(document.lost_versions.items())[:_LISTED]:

@@ -25,7 +25,7 @@ from sonde.cli.stats_documents import (
 )
 from sonde.cli.sums import ModelSum, OperationSum, Sums
 from sonde.cli.timeline import Timeline
-from sonde.cli.wording import amount_text, dollars, duration_text, plural, shortened, type_text
+from sonde.cli.wording import amount_text, dollars, duration_text, missed_text, plural, shortened, type_text
 from sonde.query import TOKEN_KEYS, CostTotal, Durations, Pulse, resolve_session, session_from_events
 
 _ROWS = 20
@@ -89,7 +89,7 @@ def print_sums(sums: Sums, console: Console, *, rows: int | None, glyphs: Glyphs
     if sums.removed:
         line.append(f" · {sums.removed:,} removed by retention", "dim")
     if sums.missed:
-        line.append(f" · {sums.missed:,} events missed", "bold yellow")
+        line.append(f" · {missed_text(sums.missed, sums.missed_bound)} missed", "bold yellow")
     console.print(line)
     if glyphs is not None:
         _print_timeline(sums.timeline, console, glyphs)

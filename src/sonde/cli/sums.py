@@ -77,6 +77,7 @@ class Sums:
     def __init__(self) -> None:
         """Nothing added yet."""
         self.sessions = self.events = self.operations = self.failures = self.missed = self.removed = 0
+        self.missed_bound = ""
         self.session_s = 0.0
         self._shortest_s, self._longest_s = math.inf, 0.0
         self.types: Counter[str] = Counter()
@@ -105,6 +106,7 @@ class Sums:
         self.operations += summary.operations
         self.failures += summary.failures
         self.missed += summary.missed
+        self.missed_bound = max(self.missed_bound, summary.missed_bound)  # "some" is the weakest
         self.removed += summary.removed
         self.tokens.update(totals.tokens)
         self.cost = _sum(self.cost, totals.cost)

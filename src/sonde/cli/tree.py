@@ -22,6 +22,7 @@ from sonde.cli.wording import (
     dollars,
     duration_text,
     local,
+    missed_text,
     moment_text,
     plural,
     printable,
@@ -142,7 +143,8 @@ def print_header(summary: SessionSummary, console: Console, *, peak_bytes: int =
     if summary.removed:
         console.print(Text(f"  {'removed':<9}{plural(summary.removed, 'event')} by retention, the oldest", "dim"))
     if summary.missed:
-        console.print(Text(f"  {'missed':<9}{plural(summary.missed, 'event')} never reached the store", GAP_STYLE))
+        missed = missed_text(summary.missed, summary.missed_bound)
+        console.print(Text(f"  {'missed':<9}{missed} never reached the store", GAP_STYLE))
     console.print()
 
 

@@ -125,6 +125,15 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {nouns}"
 
 
+def missed_text(missed: int, bound: str) -> str:
+    """How many events never reached the store, and how sure that is.
+
+    >>> missed_text(1200, "at most"), missed_text(1, "")
+    ('at most 1,200 events', '1 event')
+    """
+    return f"{bound} {plural(missed, 'event')}".lstrip()
+
+
 def dollars(usd: float) -> str:
     """An amount of money: cents, or more digits where it is little.
 

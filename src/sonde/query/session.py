@@ -16,14 +16,17 @@ from sonde.query.totals import CostTotal, Totals, total_operations, total_usage
 from sonde.store.contract import Liveness
 from sonde.vocabulary import Status
 
+_BOUNDS = {"estimated": "some", "at_most": "at most"}  # of a gap, the weaker one first
+
 
 class SessionSummary(msgspec.Struct):
     """A session at a glance.
 
     ``ended_ns`` is ``None`` while it has not ended; ``last_ns`` is the time of its last event. ``duration_s`` goes from
     the first to the last event, by the events' own times, and is never negative. ``missed`` counts the events that the
-    recorder says it lost, ``removed`` those at its beginning that retention has removed: nothing else here knows of
-    them. ``pid``, ``host``, ``argv`` are of the process that recorded it last.
+    recorder says it lost (``missed_bound``: ``""`` exactly so many, ``"at most"``, or ``"some"``), ``removed`` those at
+    its beginning that retention has removed: nothing else here knows of them. ``pid``, ``host``, ``argv`` are of the
+    process that recorded it last.
     """
 
     session_id: str
@@ -37,6 +40,7 @@ class SessionSummary(msgspec.Struct):
     operations: int
     failures: int
     missed: int
+    missed_bound: str
     removed: int
     tokens: dict[str, int]
     cost: CostTotal
@@ -65,7 +69,8 @@ def session_from_events(stream_id: str, events: Iterable[RecordedEvent], *, puls
 
     The status is that of the session operation that started last, unless another is still running: several processes
     may record one session. A stream without session events (one of the original's) is running while one of its writers
-    is alive, else what its open operations are, else completed; without operations and of unknown writers it is stale.
+    is alive, else what its open operations are, else completed; but interrupted, if a gap says that a kill took events,
+    and stale without operations and of unknown writers.
     """
     pulse = pulse or Pulse()
     kept = list(events)
@@ -78,10 +83,11 @@ def session_from_events(stream_id: str, events: Iterable[RecordedEvent], *, puls
     times = [event.time_ns for event in kept if event.time_ns]
     started_ns, last_ns = (min(times), max(times)) if times else (0, 0)
     writers = list(dict.fromkeys(event.writer_id for event in kept if event.writer_id))
-    status = _status(runs, tree, [pulse.liveness(writer_id) for writer_id in writers])
+    gaps = [event.data for event in kept if event.type == EventType.GAP.value]
+    was_killed = len(gaps) == len(kept) > 0 or any("killed" in _dict(gap.get("reasons")) for gap in gaps)
+    status = _status(runs, tree, [pulse.liveness(writer_id) for writer_id in writers], was_killed=was_killed)
     last: dict[str, Any] = runs[-1].start_data if runs else {}
     operations = [operation for operation in tree.operations if operation.kind != "session"]
-    gaps = (event.data.get("missed") for event in kept if event.type == EventType.GAP.value)
     summary = SessionSummary(
         session_id=next((event.session_id for event in kept if event.session_id), stream_id),
         stream_id=stream_id,
@@ -93,7 +99,8 @@ def session_from_events(stream_id: str, events: Iterable[RecordedEvent], *, puls
         events=len(kept),
         operations=len(operations),
         failures=sum(1 for operation in operations if operation.status is Status.FAILED),
-        missed=sum(count for count in gaps if isinstance(count, int)),
+        missed=sum(count for gap in gaps if isinstance(count := gap.get("missed"), int)),
+        missed_bound=next((said for key, said in _BOUNDS.items() if any(gap.get(key) for gap in gaps)), ""),
         removed=_removed(kept),
         tokens=totals.tokens,
         cost=totals.cost,
@@ -115,7 +122,7 @@ def _removed(events: list[RecordedEvent]) -> int:
     return max(0, first.version - 1 - (missed if isinstance(missed, int) else 0))
 
 
-def _status(runs: list[Operation], tree: OperationTree, writers: list[Liveness]) -> Status:
+def _status(runs: list[Operation], tree: OperationTree, writers: list[Liveness], *, was_killed: bool) -> Status:
     if runs:
         running = any(run.status is Status.RUNNING for run in runs)
         return Status.RUNNING if running else runs[-1].status
@@ -127,9 +134,15 @@ def _status(runs: list[Operation], tree: OperationTree, writers: list[Liveness])
     for status in (Status.RUNNING, Status.INTERRUPTED, Status.STALE):
         if status in open_statuses:
             return status
+    if was_killed:
+        return Status.INTERRUPTED
     if not tree.operations and all(writer is Liveness.UNKNOWN for writer in writers):
         return Status.STALE  # events alone, of processes that nobody knows: nothing says that it came to an end
     return Status.COMPLETED
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:

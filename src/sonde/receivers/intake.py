@@ -32,6 +32,8 @@ _TIME_NS_MAX = 2**63 - 1
 class ImportReport(msgspec.Struct, frozen=True):
     """What an import did. ``read = imported + duplicates``; what was skipped is in none of them.
 
+    ``duplicates`` are events that the store has, or had before retention removed them.
+
     ``skipped`` has line numbers and reasons, the first 1,000; ``skipped_count`` counts all. ``streams`` tells how many
     events were read for each stream.
     """

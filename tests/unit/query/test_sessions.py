@@ -43,6 +43,21 @@ def status_of(store: Store, session_id: str) -> Status:
     return load_session(store, session_id, clock=NOW).summary.status
 
 
+def test_a_session_of_which_a_kill_left_nothing_was_interrupted(store: Store) -> None:
+    """A gap that recovery wrote is all there is, or stands behind events without a session: it did not complete."""
+    killed = {"missed": 5_010, "reasons": {"killed": 5_010}, "at_most": True}
+    store.put("gone", "sonde.gap", 10, data=killed, writer_id="w-1-recovery")
+    store.put("unwritten", "sonde.gap", 10, data={"missed": 3, "reasons": {"not_written": 3}}, writer_id="w-2-recovery")
+    store.put("loose", "tick", 10, writer_id="w-3")
+    store.put("loose", "sonde.gap", 11, data=killed | {"estimated": True}, writer_id="w-3-recovery")
+    store.put("whole", "tick", 10)
+    store.put("whole", "sonde.gap", 11, data={"missed": 1, "reasons": {"queue_full": 1}})
+    assert [status_of(store, name) for name in ("gone", "unwritten", "loose")] == ["interrupted"] * 3
+    assert status_of(store, "whole") == "completed"
+    bounds = {summary.stream_id: summary.missed_bound for summary in list_sessions(store, clock=NOW)}
+    assert bounds == {"gone": "at most", "unwritten": "", "loose": "some", "whole": ""}
+
+
 def test_a_session_is_summed_up(store: Store) -> None:
     """The summary has the session's facts, its counts, its usage and what the recorder missed."""
     facts = {"pid": 7, "host": "h", "argv": ["agent", "fix it"], "tags": ["nightly"]}

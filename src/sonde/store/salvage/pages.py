@@ -43,6 +43,7 @@ class Pages:
         count: the highest number that a page may have.
         breaks: frames of the log that are not what was written, and that commits follow.
         is_cut: the file ends within a page, or holds fewer pages than its header says.
+        missing: how many pages were cut off at its end, as far as the header tells.
     """
 
     def __init__(self, path: str) -> None:
@@ -72,6 +73,8 @@ class Pages:
             self.is_cut = bool(self._file_bytes % self.size) or (
                 header[24:28] == header[92:96] and stored < stated and self.count < stated
             )
+            whole = max(self._file_bytes // self.size, max(self._frames, default=0))
+            self.missing = max(stated - whole, 1) if self.is_cut and stated else int(self.is_cut)
         except BaseException:
             self.close()
             raise
@@ -84,6 +87,11 @@ class Pages:
     def header(self) -> bytes:
         """The database's header as it counts now, 100 bytes or fewer."""
         return (self.current(1) or b"")[:100]
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first page begins as a database does."""
+        return self.header().startswith(_MAGIC)
 
     def current(self, page: int) -> bytes | None:
         """The page as the last commit left it; what is missing at the end of the file is zero. ``None``: not there."""

@@ -69,6 +69,10 @@ class Salvage(msgspec.Struct, frozen=True):
     """Blocks of large data that could not be read to their end."""
     log_breaks: int
     """Pages in the log that are not what was written."""
+    missing_pages: int
+    """Pages that were cut off at the end of the file."""
+    is_header_lost: bool
+    """Whether the file doesn't begin as a database does."""
     invented_streams: list[str]
     """Streams whose name is lost and that are called by the session of their events, or by their number."""
 
@@ -424,6 +428,8 @@ class _Operation:
             sorted(carving.unreadable),
             sorted(carving.bad_blocks),
             self._pages.breaks,
+            self._pages.missing,
+            not self._pages.has_header,
             self._invented,
         )
 
