@@ -53,7 +53,7 @@ def test_a_session_of_which_a_kill_left_nothing_was_interrupted(store: Store) ->
     store.put("whole", "tick", 10)
     store.put("whole", "sonde.gap", 11, data={"missed": 1, "reasons": {"queue_full": 1}})
     assert [status_of(store, name) for name in ("gone", "unwritten", "loose")] == ["interrupted"] * 3
-    assert status_of(store, "whole") == "completed"
+    assert status_of(store, "whole") == "stale"  # nobody knows its writer
     bounds = {summary.stream_id: summary.missed_bound for summary in list_sessions(store, clock=NOW)}
     assert bounds == {"gone": "at most", "unwritten": "", "loose": "some", "whole": ""}
 
