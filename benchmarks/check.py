@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument("run", nargs="?", type=Path, default=RESULTS / LATEST, help="default: the last whole run")
     parser.add_argument("--fresh", action="store_true", help="measure first")
     options = parser.parse_args()
-    if options.fresh:
-        subprocess.run([sys.executable, "-m", "benchmarks"], check=False)
+    if options.fresh and subprocess.run([sys.executable, "-m", "benchmarks"], check=False).returncode:
+        sys.exit("the run did not measure everything: it is not judged, and an older one would say nothing about today")
     if not options.run.exists():
         sys.exit(f"there is no run {options.run}: measure all first, with make bench")
     document = load_document(options.run)
