@@ -356,6 +356,6 @@ def test_close_ends_in_time_while_the_file_system_is_frozen(
             "events": 100 + more,
             "acknowledged and lost": 0,
             "in the store at the end": len(kept),
-            "longest close(1): {} s": took_s,
+            "worst close(1): {} s": took_s,
         },
     )
