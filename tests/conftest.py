@@ -1,14 +1,18 @@
-"""What all tests share: how much hypothesis tries, which files are tests, and the report of the fault suite."""
+"""What all tests share: how much hypothesis tries, which files are tests, the report of the fault suite, journals."""
 
 import importlib.util
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import settings
+
+from sonde.journal import folder_of
+from sonde.journal.place import place_of
 
 # A fixed sample everywhere, many fresh examples in `make faults`. No deadline: a loaded machine must not turn into a
 # failed property.
@@ -70,3 +74,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             own = item.get_closest_marker("timeout")
             seconds = max(LONG_FORM_S, own.args[0] if own is not None else 0)
             item.add_marker(pytest.mark.timeout(seconds), append=False)
+
+
+@pytest.fixture(scope="session")
+def journal_files() -> Callable[[Path], list[Path]]:
+    """All files of a store's journal: beside it, and in memory."""
+
+    def files(db: Path) -> list[Path]:
+        folder = Path(folder_of(str(db)))
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        for mark in [file for file in found if file.suffix == ".mark"]:
+            with mark.open("rb") as file:
+                home = place_of(file.fileno(), mark.stem).home
+            found += sorted(Path(home.folder).glob(f"{home.stem}.*"))
+        return found
+
+    return files

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 import sonde
 from sonde.events import EventType
 from sonde.journal import folder_of
-from sonde.recorder.recovery import pending, recover
+from sonde.recorder.recovery import Recovery, pending, recover
 from sonde.store import SQLiteStore
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the journal needs Linux")
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="th
 ENDLESS = """
 import os, sys, threading, sonde
 path, session, durability, threads = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-rec = sonde.record(path, session_id=session, durability=durability, memory_interval_s=None)
+journal = "disk" if "disk" in sys.argv else "memory"
+rec = sonde.record(path, session_id=session, durability=durability, journal=journal, memory_interval_s=None)
 def work(thread):
     i = 0
     while True:
@@ -39,7 +41,8 @@ work(threads - 1)
 BURST = """
 import os, sys, time, sonde
 path, session, durability, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-rec = sonde.record(path, session_id=session, durability=durability, memory_interval_s=None)
+journal = "disk" if "disk" in sys.argv else "memory"
+rec = sonde.record(path, session_id=session, durability=durability, journal=journal, memory_interval_s=None)
 for i in range(count):
     rec.emit("n", i=i, secret="sk-ant-REDACTED-ABCDEFGHIJKLMNOPQRSTUVWX")
 if "idle" in sys.argv:
@@ -81,7 +84,7 @@ def test_what_was_acknowledged_is_there(tmp_path: Path, seed: int) -> None:
     """Killed at a random moment, with one to three threads: no acknowledged event is lost, none is there twice."""
     rng = random.Random(seed)
     path = tmp_path / "runs.db"
-    process = start(ENDLESS, path, "s", "emit", rng.randint(1, 3))
+    process = start(ENDLESS, path, "s", "emit", rng.randint(1, 3), "disk" if seed % 2 else "memory")
     known = acknowledged(process, int(10 ** rng.uniform(0, 4)))
     sonde.record(path, session_id="next", memory_interval_s=None).close()
     found = stored(path)
@@ -115,13 +118,17 @@ def test_the_events_of_two_killed_writers_are_taken_in_while_a_third_lives(tmp_p
     assert last <= set(stored(path, "alive"))
 
 
-def test_what_is_taken_in_is_redacted_and_said_beforehand(tmp_path: Path) -> None:
+@pytest.mark.parametrize("journal", ["memory", "disk"])
+def test_what_is_taken_in_is_redacted_and_said_beforehand(
+    tmp_path: Path, journal_files: Callable[[Path], list[Path]], journal: str
+) -> None:
     """Secrets lie in the journal, mode 0600, and not in the store; who only reads is told how many events wait."""
     path = tmp_path / "runs.db"
-    killed_burst(path, "emit", 3000)
-    folder = Path(folder_of(str(path)))
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+    killed_burst(path, "emit", 3000, journal)
+    assert Path(folder_of(str(path))).stat().st_mode & 0o777 == 0o700
+    files = journal_files(path)
+    assert b"sk-ant-" in b"".join(file.read_bytes() for file in files)
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     with SQLiteStore(path, mode="ro") as store:
         waiting = pending(store)
         before = len(list(store.read_by_type("s", "n")))
@@ -133,6 +140,7 @@ def test_what_is_taken_in_is_redacted_and_said_beforehand(tmp_path: Path) -> Non
         events = list(store.read_by_type("s", "n"))
     assert [event.data["i"] for event in events] == list(range(3000))
     assert {event.data["secret"] for event in events} == {"[REDACTED:secret]"}
+    assert not any(file.exists() for file in files)
 
 
 def test_two_openers_take_it_in_once(tmp_path: Path) -> None:
@@ -175,30 +183,40 @@ def test_a_kill_with_nothing_pending_claims_no_loss(tmp_path: Path) -> None:
         assert not os.path.exists(folder_of(str(path)))
 
 
-def test_a_torn_tail_and_a_recovery_that_was_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("journal", ["memory", "disk"])
+def test_a_torn_tail_and_a_recovery_that_was_killed(
+    tmp_path: Path, journal_files: Callable[[Path], list[Path]], journal: str
+) -> None:
     """Damage at an arena's end costs nothing before it; files that are still there after a recovery add nothing."""
     path = tmp_path / "runs.db"
-    process = start(ENDLESS, path, "s", "emit", 1)
+    process = start(ENDLESS, path, "s", "emit", 1, journal)
     known = acknowledged(process, 300)
     folder = Path(folder_of(str(path)))
-    files = {file: file.read_bytes() for file in folder.iterdir()}
-    fullest = max((file for file in files if file.suffix == ".arena"), key=lambda file: len(files[file].rstrip(b"\0")))
-    content = files[fullest].rstrip(b"\0")
-    fullest.write_bytes((content + b"\x10\0\0\0half").ljust(len(files[fullest]), b"\0"))
+    files = journal_files(path)
+    arenas = {file: file.read_bytes() for file in files if file.suffix == ".arena"}
+    fullest = max(arenas, key=lambda file: len(arenas[file].rstrip(b"\0")))
+    content = arenas[fullest].rstrip(b"\0")
+    fullest.write_bytes((content + b"\x10\0\0\0half").ljust(len(arenas[fullest]), b"\0"))
+    kept = {file: (tmp_path if file.parent == folder else file.parent) / f"{file.name}.kept" for file in files}
+    for file, other in kept.items():
+        os.link(file, other)  # the very file: what lies in memory is found by it
     with SQLiteStore(path) as store:
         found = recover(store)
         assert found.torn >= 1 or not content
+        assert not any(file.exists() for file in files)
         folder.mkdir(exist_ok=True)
-        for file, before in files.items():  # as if the recovery had been killed before it removed them
-            file.write_bytes(before)
-        assert recover(store).events == 0
+        for file, other in kept.items():  # as if the recovery had been killed before it removed them
+            os.link(other, file)
+            other.unlink()
+        assert recover(store) == Recovery(1, 0, found.torn, 0)
+    assert not any(file.exists() for file in files)
     assert known <= set(stored(path))
     assert len(stored(path)) == len(set(stored(path)))
 
 
 FORKING = """
 import os, sys, signal, sonde
-rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", journal=sys.argv[3], memory_interval_s=None)
 for i in range(100): rec.emit("n", thread=0, i=i)
 pid = os.fork()
 if pid == 0:
@@ -208,20 +226,25 @@ os.waitpid(pid, 0)
 for i in range(100, 200): rec.emit("n", thread=0, i=i)
 if sys.argv[2] == "close":
     assert rec.close()
-    print(sorted(name.split(".")[-1] for name in os.listdir(sys.argv[1] + "-journal.d")))
 else:
     os.kill(os.getpid(), 9)
 """
 
 
 @pytest.mark.parametrize("end", ["close", "kill"])
-def test_a_forked_child_has_arenas_of_its_own(tmp_path: Path, end: str) -> None:
+@pytest.mark.parametrize("journal", ["memory", "disk"])
+def test_a_forked_child_has_arenas_of_its_own(
+    tmp_path: Path, journal_files: Callable[[Path], list[Path]], journal: str, end: str
+) -> None:
     """Killed or not, each side's events are there once, and a child's death leaves the parent's files alone."""
     path = tmp_path / "runs.db"
-    run = subprocess.run([sys.executable, "-c", FORKING, str(path), end], capture_output=True, check=False, timeout=100)
+    run = subprocess.run(
+        [sys.executable, "-c", FORKING, str(path), end, journal], capture_output=True, check=False, timeout=100
+    )
     assert (run.returncode, run.stderr) == (0 if end == "close" else -signal.SIGKILL, b"")
     if end == "close":
-        assert b"arena" in run.stdout, "the child's are left for the next opener"
+        left = {file.suffix for file in journal_files(path)}
+        assert left >= {".mark", ".arena"}, "the child's are left for the next opener"
     sonde.record(path, session_id="next").close()
     found = stored(path)
     assert sorted(found) == [(0, i) for i in range(200)] + [(1, i) for i in range(50)]

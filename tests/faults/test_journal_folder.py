@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sonde.events import EventType
-from sonde.journal import folder_of
+from sonde.journal import folder_of, place
 from sonde.recorder import recover
 from sonde.store import SQLiteStore
 
@@ -37,7 +37,9 @@ def run(source: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 # The store is locked meanwhile, so that events pile up.
 FILLING = """
 import json, os, sys, apsw, sonde
-rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+import sonde.journal.place
+sonde.journal.place.FOLDER = sys.argv[4]
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", journal=sys.argv[3], memory_interval_s=None)
 assert rec.flush()
 other = apsw.Connection(sys.argv[1])
 other.execute("BEGIN IMMEDIATE")
@@ -54,10 +56,19 @@ assert rec.close()
 
 
 @pytest.mark.parametrize("end", ["close", "kill"])
-def test_a_small_disk_that_is_full(tmp_path: Path, small_disk: Path, fault_report: Report, end: str) -> None:
+@pytest.mark.parametrize("journal", ["memory", "disk"])
+def test_no_room_for_the_journal(
+    tmp_path: Path,
+    small_disk: Path,
+    fault_report: Report,
+    monkeypatch: pytest.MonkeyPatch,
+    journal: str,
+    end: str,
+) -> None:
     """What no arena could take is recorded all the same and counted; after a kill just that is missing, and said."""
     path = tmp_path / "runs.db"
-    done = run(FILLING, path, end)
+    monkeypatch.setattr(place, "FOLDER", str(small_disk))  # as small as a container's shared memory may be
+    done = run(FILLING, path, end, journal, small_disk)
     assert done.returncode == (0 if end == "close" else -signal.SIGKILL), done.stderr
     outcome = json.loads(done.stdout)
     assert 0 < outcome["journal_bytes"] <= 600_000
@@ -112,15 +123,16 @@ def test_a_folder_that_cannot_be_written(
 
 REMOVED = """
 import os, shutil, sys, time, sonde
-rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", journal=sys.argv[2], memory_interval_s=None)
 for i in range(100):
     rec.emit("n", i=i)
 assert rec.flush()
 folder = sys.argv[1] + "-journal.d"
+back = {name.split(".")[-1] for name in os.listdir(folder)}
 shutil.rmtree(folder)
 deadline = time.monotonic() + 60
 def is_back():
-    return os.path.isdir(folder) and {name.split(".")[-1] for name in os.listdir(folder)} == {"mark", "arena"}
+    return os.path.isdir(folder) and {name.split(".")[-1] for name in os.listdir(folder)} == back
 while not is_back():
     assert time.monotonic() < deadline
     i += 1
@@ -136,10 +148,11 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_a_folder_that_is_removed_while_it_is_used(tmp_path: Path, fault_report: Report) -> None:
+@pytest.mark.parametrize("journal", ["memory", "disk"])
+def test_a_folder_that_is_removed_while_it_is_used(tmp_path: Path, fault_report: Report, journal: str) -> None:
     """Within a second or two the journal is there again, and what is emitted from then on survives a kill."""
     path = tmp_path / "runs.db"
-    done = run(REMOVED, path)
+    done = run(REMOVED, path, journal)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert "somebody removed" in done.stderr
     with SQLiteStore(path) as store:
@@ -155,7 +168,7 @@ def test_a_folder_that_is_removed_while_it_is_used(tmp_path: Path, fault_report:
 
 CUT_OFF = """
 import os, sys, sonde
-rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", journal="disk", memory_interval_s=None)
 for i in range(100):
     rec.emit("n", i=i)
 assert rec.flush()

@@ -220,7 +220,7 @@ def journal_files() -> dict[str, bytes]:
     """What a recorder leaves in its journal's folder while events wait."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "r.db"
-        rec = sonde.record(path, session_id="s", durability="emit", memory_interval_s=None)
+        rec = sonde.record(path, session_id="s", durability="emit", journal="disk", memory_interval_s=None)
         try:
             for n in range(20):
                 rec.emit("note.taken", n=n, text="x" * n)

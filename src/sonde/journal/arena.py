@@ -1,7 +1,7 @@
 """Arena: a memory-mapped file that holds records until they are committed, in segments.
 
-What is written there survives the process the moment the write is done: it is the kernel's. Its blocks are
-allocated beforehand, since touching a mapped page that finds no room on the disk ends the process with SIGBUS.
+What is written there survives the process the moment the write is done: it is the kernel's. Its blocks are allocated
+beforehand, since touching a mapped page that finds no room, on the disk or in memory, ends the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from io import FileIO
 from typing import NamedTuple
 
 from sonde.journal.file import new_file, remove_file
+from sonde.journal.place import ARENA, Home
 from sonde.journal.record import WIPING
 
-SUFFIX = ".arena"
 _ZEROS = bytes(64 * 1024)
 
 
@@ -122,13 +122,22 @@ class Arena:
         self.map.close()
 
 
-def arena_name(writer_id: str, number: int, shape: Shape) -> str:
-    """The name of an arena's file.
+def arena_path(home: Home, number: int, shape: Shape) -> str:
+    """The path of an arena's file.
 
-    >>> arena_name("w", 7, Shape(32768, 262144))
-    'w.7.32768.262144.arena'
+    >>> arena_path(Home("/journal", "w"), 7, Shape(32768, 262144))
+    '/journal/w.7.32768.262144.arena'
     """
-    return f"{writer_id}.{number}.{shape.segment_bytes}.{shape.size_bytes}{SUFFIX}"
+    return os.path.join(home.folder, f"{home.stem}.{number}.{shape.segment_bytes}.{shape.size_bytes}{ARENA}")
+
+
+def moved_path(path: str, home: Home) -> str:
+    """The path of the same arena elsewhere.
+
+    >>> moved_path("/journal/w.7.32768.262144.arena", Home("/memory", "sonde-1-2-w"))
+    '/memory/sonde-1-2-w.7.32768.262144.arena'
+    """
+    return os.path.join(home.folder, ".".join([home.stem, *path.rsplit(".", 4)[1:]]))
 
 
 def shape_of(path: str) -> Shape | None:
@@ -144,19 +153,20 @@ def shape_of(path: str) -> Shape | None:
         return None
 
 
-def arenas_of(folder: str, writer_id: str) -> list[str]:
+def arenas_of(home: Home) -> list[str]:
     """The paths of a writer's arenas; none if the folder cannot be read, or was removed just now."""
     try:
-        return arenas_in(folder, writer_id)
+        return arenas_in(home)
     except OSError:
         return []
 
 
-def arenas_in(folder: str, writer_id: str) -> list[str]:
+def arenas_in(home: Home) -> list[str]:
     """The same.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    names = os.listdir(folder)
-    return [os.path.join(folder, name) for name in names if name.startswith(f"{writer_id}.") and name.endswith(SUFFIX)]
+    names = os.listdir(home.folder)
+    start = f"{home.stem}."
+    return [os.path.join(home.folder, name) for name in names if name.startswith(start) and name.endswith(ARENA)]

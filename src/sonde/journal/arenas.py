@@ -45,15 +45,13 @@ class Arenas:
         full: written into, with no room for what came last.
     """
 
-    def __init__(
-        self, folder: str, writer_id: str, mark: Mark, *, max_bytes: int, unjournaled: Tally | None = None
-    ) -> None:
-        """Make the first ones.
+    def __init__(self, mark: Mark, *, max_bytes: int, unjournaled: Tally | None = None) -> None:
+        """Make the first ones, where the mark says that they lie.
 
         ``max_bytes`` bounds them together: what exceeds it is not journaled, and counted, in ``unjournaled`` if that is
         given.
         """
-        self.pool = Pool(folder, writer_id, mark, max_bytes=max_bytes)
+        self.pool = Pool(mark, max_bytes=max_bytes)
         self.open: deque[Segment] = deque()
         self.large: deque[Segment] = deque()
         self.spare: deque[Segment] = deque()
@@ -69,7 +67,7 @@ class Arenas:
 
     @property
     def size_bytes(self) -> int:
-        """What they take of the disk."""
+        """What they take of the memory that holds them, or of the disk."""
         return self.pool.size_bytes
 
     # -- for publishers: no lock, no exception -------------------------------------------------------------------------

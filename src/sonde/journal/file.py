@@ -13,6 +13,15 @@ new_file: Callable[[str], FileIO] = partial(FileIO, mode="x+", opener=partial(os
 """Make a file that only its owner may read, and that is not there yet."""
 
 
+def open_carefully(path: str, mode: int) -> int:
+    """Open a file where anybody may make files, a pipe, say, of that name: waits for nothing, and follows no link.
+
+    Raises:
+        OSError: as ``os.open``.
+    """
+    return os.open(path, mode | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
 def remove_file(path: str) -> None:
     """Remove a file, which may be gone with its folder."""
     try:

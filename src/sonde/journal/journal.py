@@ -31,13 +31,22 @@ class Journal:
     """
 
     def __init__(
-        self, folder: str, *, session_id: str, durability: str, is_full: bool, max_bytes: int, failures: FailureLog
+        self,
+        folder: str,
+        *,
+        session_id: str,
+        durability: str,
+        is_full: bool,
+        max_bytes: int,
+        failures: FailureLog,
+        in_memory: bool = True,
     ) -> None:
-        """Open nothing yet: see :meth:`open`. ``max_bytes`` bounds the arenas."""
+        """Open nothing yet: see :meth:`open`. ``max_bytes`` bounds the arenas; ``in_memory``: see :class:`Mark`."""
         self._folder = folder
         self._session_id = session_id
         self._durability = durability
         self._is_full = is_full
+        self._is_in_memory = in_memory
         self._max_bytes = max_bytes
         self.failures = failures
         self._is_closed = False
@@ -120,9 +129,7 @@ class Journal:
                 return
             mark = self._new_mark()
             if self._is_full:
-                self._arenas = arenas = Arenas(
-                    self._folder, self._writer_id, mark, max_bytes=self._max_bytes, unjournaled=self._unjournaled
-                )
+                self._arenas = arenas = Arenas(mark, max_bytes=self._max_bytes, unjournaled=self._unjournaled)
                 self._upkeep = Upkeep(arenas)
                 recording = arenas.recording(deque.append.__get__(self._inbox))
                 self._inbox.append = recording  # type: ignore[method-assign]  # as in begin()
@@ -146,6 +153,7 @@ class Journal:
             session_id=self._session_id,
             durability=self._durability,
             has_arenas=self._is_full,
+            in_memory=self._is_in_memory,
             instead_of=instead_of,
         )
 
@@ -183,7 +191,7 @@ class Journal:
             self._problem = f"cannot make the mark of writer {self._writer_id} again in '{self._folder}': {error}"
             return
         if self._arenas is not None:
-            self._arenas.pool.mark = new
+            self._arenas.pool.move(new)
         self._show(new)
         new.take_over(mark)  # what was said to the other in between
         mark.withdraw()
@@ -199,7 +207,7 @@ class Journal:
 
     @property
     def size_bytes(self) -> int:
-        """What the arenas take of the disk."""
+        """What the arenas take of the memory that holds them, or of the disk."""
         return 0 if self._arenas is None else self._arenas.size_bytes
 
     def tidy(self, fence: Callable[[], Fence], *, accounted: int) -> None:

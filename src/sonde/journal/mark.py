@@ -2,8 +2,8 @@
 
 The kernel lets go of the lock when the process dies, however it dies, and what was stored in mapped memory stays. So
 whoever finds a mark and can lock it knows that the writer is dead, and what it may have taken along. Where there is a
-file system in memory (Linux) the words lie there (:mod:`sonde.journal.words`), and the mark has a copy; else they are
-mapped from the mark itself.
+file system in memory (Linux) the words lie there (:mod:`sonde.journal.words`), and the mark has a copy; arenas lie
+there, too. Without it, or where that is asked for, the words are mapped from the mark itself, and arenas lie beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import NamedTuple
 import msgspec
 
 from sonde.journal.file import new_file, remove_file
-from sonde.journal.words import WORDS_BYTES, Place, is_there, new_words, place_of, read_words, store_word
+from sonde.journal.place import Home, Place, place_of
+from sonde.journal.words import WORDS_BYTES, is_there, new_words, read_words, store_word
 
 try:
     import fcntl
@@ -28,7 +29,8 @@ else:
     HAS_FLOCK = True
 
 SUFFIX = ".mark"
-_NEW = ".new"
+NEW = ".new"
+"""Behind the name of a mark that is being made."""
 _MAGIC = b"sondemk1"
 _PAGE_BYTES = 4096
 _HEADER_AT = 128
@@ -60,7 +62,7 @@ class Header(msgspec.Struct, frozen=True):
     durability: str
     has_arenas: bool
     are_words_apart: bool
-    """In memory: what stands in the mark is a copy."""
+    """In memory, as arenas are: what stands in the mark is a copy."""
     host: str
     pid: int
     boot: str
@@ -92,14 +94,20 @@ class Mark:
         session_id: str,
         durability: str,
         has_arenas: bool,
+        in_memory: bool = True,
         instead_of: Mark | None = None,
     ) -> None:
-        """Make and lock the file; the folder, too. ``instead_of``: an earlier one of this writer, what it says is said.
+        """Make and lock the file; the folder, too.
+
+        ``in_memory``: words and arenas, if that is possible. ``instead_of``: an earlier one of this writer, what it
+        says is said.
 
         Raises:
             OSError: it cannot be made.
         """
         self._folder = folder
+        self._writer_id = writer_id
+        self._is_in_memory = in_memory
         self.path = os.path.join(folder, writer_id + SUFFIX)
         self._place: Place | None = None
         self._file: FileIO | None = None
@@ -124,7 +132,7 @@ class Mark:
 
     def _make(self, header: Header, words: bytes) -> mmap.mmap:
         """Under another name at first: nobody is to find it before it is locked, and take the writer for dead."""
-        new = self.path + _NEW
+        new = self.path + NEW
         for attempt in range(_ATTEMPTS):
             files: list[FileIO] = []
             try:
@@ -134,7 +142,7 @@ class Mark:
                 handle = files[0].fileno()
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 place = self._place = place_of(handle, header.writer_id)
-                apart = new_words(place, self.path, words)
+                apart = new_words(place, self.path, words) if self._is_in_memory else None
                 content = _content(msgspec.structs.replace(header, are_words_apart=apart is not None), words)
                 os.write(handle, content)  # real bytes: every page has its block
                 if apart is None:
@@ -162,6 +170,11 @@ class Mark:
         self._close()
         self.withdraw()
         self._place = None
+
+    @property
+    def home(self) -> Home:
+        """Where its writer's arenas lie, if it has some."""
+        return Home(self._folder, self._writer_id) if self._place is None else self._place.home
 
     def copy(self) -> None:
         """Put the words into the mark, if they are not there anyway. Blocks for as long as the disk does.

@@ -6,7 +6,7 @@ import os
 import time
 from itertools import count
 
-from sonde.journal.arena import Arena, Shape, arena_name, arenas_in, arenas_of
+from sonde.journal.arena import Arena, Shape, arena_path, arenas_in, arenas_of, moved_path
 from sonde.journal.file import remove_file
 from sonde.journal.mark import FILES, Mark
 
@@ -17,15 +17,13 @@ _RETRY_S = 1.0
 class Pool:
     """Makes arenas for any thread and in signal handlers, and removes them for one thread at a time."""
 
-    def __init__(self, folder: str, writer_id: str, mark: Mark, *, max_bytes: int) -> None:
+    def __init__(self, mark: Mark, *, max_bytes: int) -> None:
         """Nothing is made yet. ``max_bytes`` bounds all arenas together."""
         self.mark = mark
         self.arenas: set[Arena] = set()
         self.problem: str | None = None
         """Why one could not be made or kept, the last time."""
         self.is_closed = False
-        self._folder = folder
-        self._writer_id = writer_id
         self._max_bytes = max_bytes
         self._numbers = count(1)
         self._making: dict[int, str] = {}
@@ -36,7 +34,7 @@ class Pool:
 
     @property
     def size_bytes(self) -> int:
-        """What they take of the disk."""
+        """What they take."""
         return sum(arena.size for arena in list(self.arenas))
 
     @property
@@ -62,7 +60,7 @@ class Pool:
             return None
         shape = Shape(segment_bytes or size_bytes, size_bytes)
         number = next(self._numbers)
-        path = os.path.join(self._folder, arena_name(self._writer_id, number, shape))
+        path = arena_path(self.mark.home, number, shape)
         try:
             self._making[number] = path
             arena = Arena(path, shape)
@@ -95,15 +93,28 @@ class Pool:
         """Remove an arena in which nothing waits."""
         self.arenas.discard(arena)
         self.note()  # first: one file more than noted is no loss
-        if not arena.is_gone:
-            arena.remove()
+        arena.remove()
+
+    def move(self, mark: Mark) -> None:
+        """The mark was made anew: take the files along to where it says that they lie.
+
+        What cannot be moved, since it is gone too, :meth:`look` finds.
+        """
+        self.mark = mark
+        for arena in list(self.arenas):
+            path = moved_path(arena.path, mark.home)
+            try:
+                os.rename(arena.path, path)
+            except OSError:
+                continue
+            arena.path = path
 
     def look(self) -> list[Arena]:
         """Arenas whose file somebody removed. Files of which nobody knows, left by an interrupt, are removed."""
         self.note()
         known = list(self.arenas)
         try:
-            there = set(arenas_in(self._folder, self._writer_id))
+            there = set(arenas_in(self.mark.home))
         except FileNotFoundError:
             there = set()
         except OSError:  # no descriptor left, or no right to look: that says nothing about the files
@@ -129,5 +140,5 @@ class Pool:
                 arena.remove()
         self.arenas.clear()
         if not keep:
-            for path in arenas_of(self._folder, self._writer_id):
+            for path in arenas_of(self.mark.home):
                 remove_file(path)

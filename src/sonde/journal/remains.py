@@ -14,15 +14,16 @@ import msgspec
 from sonde.events import PublishedEvent
 from sonde.journal.arena import Shape, arenas_of, shape_of
 from sonde.journal.file import remove_file
-from sonde.journal.mark import HAS_FLOCK, Header, Words, no_files, read_mark, remove_folder
+from sonde.journal.mark import HAS_FLOCK, NEW, Header, Words, no_files, read_mark, remove_folder
 from sonde.journal.mark import SUFFIX as MARK
+from sonde.journal.place import Home, place_of
 from sonde.journal.record import read_records, unpack_event
-from sonde.journal.words import place_of
 
 if HAS_FLOCK:
     import fcntl
 
 _RETRY_S = 0.002
+_UNFINISHED_AFTER_S = 60.0
 
 
 def folder_of(url: str) -> str:
@@ -107,7 +108,7 @@ class Remains:
         os.close(self._handle)
 
     def _arenas(self) -> list[str]:
-        return arenas_of(self._folder, self.header.writer_id)
+        return _arenas(self._folder, self._handle, self.header)
 
 
 def left_behind(folder: str) -> Iterator[Remains]:
@@ -115,24 +116,44 @@ def left_behind(folder: str) -> Iterator[Remains]:
 
     Those of living writers, and those that another process takes in just now, are passed over.
     """
-    for name in _marks(folder):
+    for name in _named(folder, MARK):
         opened = _open(folder, name, exclusive=True)
         if opened is not None:
             with Remains(folder, *opened) as remains:
                 yield remains
 
 
+def remove_unfinished(folder: str) -> None:
+    """Remove marks whose writer was killed while it made them: it had not published anything under them.
+
+    Not those of the last minute: between the making of a file and its lock its writer looks like a dead one.
+    """
+    for name in _named(folder, MARK + NEW):
+        path = os.path.join(folder, name)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:  # gone, or not ours
+            continue
+        try:
+            if time.time() - os.fstat(handle).st_mtime > _UNFINISHED_AFTER_S and _lock(handle, exclusive=True):
+                remove_file(place_of(handle, name.removesuffix(MARK + NEW)).path)
+                remove_file(path)
+                remove_folder(folder)
+        finally:
+            os.close(handle)
+
+
 def look(folder: str) -> list[Left]:
     """The same for those who only look. Changes nothing."""
     found = []
-    for name in _marks(folder):
+    for name in _named(folder, MARK):
         opened = _open(folder, name, exclusive=False)
         if opened is None:
             continue
         handle, header, words = opened
         try:
             seqs: set[int] = set()
-            paths = arenas_of(folder, header.writer_id)
+            paths = _arenas(folder, handle, header)
             is_damaged, whole = False, 0
             for path in paths:
                 try:
@@ -147,6 +168,14 @@ def look(folder: str) -> list[Left]:
         finally:
             os.close(handle)
     return found
+
+
+def _arenas(folder: str, handle: int, header: Header) -> list[str]:
+    """The files of a dead writer's arenas, beside its mark or in memory."""
+    if not header.are_words_apart:
+        return arenas_of(Home(folder, header.writer_id))
+    place = place_of(handle, header.writer_id)
+    return [path for path in arenas_of(place.home) if place.is_ours(path)]
 
 
 class _Found(NamedTuple):
@@ -185,9 +214,9 @@ def _missing(header: Header, words: Words, stored: int, *, is_damaged: bool) -> 
     return max(lost, min(missing, words.unjournaled)) if is_complete else missing
 
 
-def _marks(folder: str) -> list[str]:
+def _named(folder: str, suffix: str) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(folder) if name.endswith(MARK))
+        return sorted(name for name in os.listdir(folder) if name.endswith(suffix))
     except OSError:  # there is none
         return []
 

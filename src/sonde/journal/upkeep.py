@@ -122,7 +122,6 @@ class Upkeep:
         self._arenas.note()
         self._arenas.pool.problem = f"somebody removed '{arena.path}', where events wait for the store"
         self._arenas.pool.remove(arena)
-        arena.forget()
 
     def _lost(self, now_s: float) -> list[Segment]:
         """Segments that have been in nobody's list for so long that their publisher was probably interrupted."""

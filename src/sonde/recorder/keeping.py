@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from sonde.errors import ConfigError
 from sonde.failures import FailureLog
 from sonde.journal import Journal, folder_of
 from sonde.persister import FlushReport
 from sonde.store import Durability, EventStore, SQLiteStore
 from sonde.store.location import MEMORY
+
+JournalPlace = Literal["memory", "disk"]
+"""Where lies what a kill leaves for the next process to take in."""
 
 _LEFT_OVER = ("not_written", "store_closed")
 
@@ -27,13 +32,26 @@ def checked_durability(durability: Durability | str, *, own_store: bool) -> Dura
     return Durability(durability)
 
 
+def checked_place(journal: JournalPlace) -> JournalPlace:
+    """Where the journal is asked to lie.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
+    if journal not in get_args(JournalPlace):
+        raise ConfigError(f"cannot record with journal {journal!r}; expected 'memory' or 'disk'")
+    return journal
+
+
 def store_durability(durability: Durability) -> Durability:
     """What the store is asked for."""
     return Durability.POWER if durability is Durability.POWER else Durability.COMMIT
 
 
-def journal_for(store: EventStore, *, session_id: str, durability: Durability, max_bytes: int) -> Journal | None:
-    """The journal beside the store; ``None`` for one that is no file, and where the system lacks what it takes.
+def journal_for(
+    store: EventStore, *, session_id: str, durability: Durability, place: JournalPlace, max_bytes: int
+) -> Journal | None:
+    """The journal of a store; ``None`` for one that is no file, and where the system lacks what it takes.
 
     Raises:
         ConfigError: ``emit`` is asked for, and cannot be had.
@@ -48,6 +66,7 @@ def journal_for(store: EventStore, *, session_id: str, durability: Durability, m
             is_full=is_full,
             max_bytes=max_bytes,
             failures=FailureLog(),
+            in_memory=place == "memory",
         )
     if is_full:
         why = "this system cannot lock and allocate files" if is_file else "its journal lies beside a file"

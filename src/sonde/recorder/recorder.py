@@ -21,7 +21,14 @@ from sonde.persister import FlushReport, Persister
 from sonde.recorder import exits
 from sonde.recorder.health import Health
 from sonde.recorder.interval import DEFAULT_PROFILE_HZ, DEFAULT_PROFILE_INTERVAL_S, valid_interval_s
-from sonde.recorder.keeping import checked_durability, is_all_written, journal_for, store_durability
+from sonde.recorder.keeping import (
+    JournalPlace,
+    checked_durability,
+    checked_place,
+    is_all_written,
+    journal_for,
+    store_durability,
+)
 from sonde.recorder.location import default_db, default_session_id, inherited_scope, is_disabled, is_profiled
 from sonde.recorder.memory_events import DEFAULT_MEMORY_INTERVAL_S, MemoryEvents
 from sonde.recorder.meter import Meter
@@ -84,6 +91,7 @@ class Recorder:
         max_pending_bytes: int = DEFAULT_MAX_PENDING_BYTES,
         overflow: Overflow = "drop",
         durability: Durability | str = Durability.COMMIT,
+        journal: JournalPlace = "memory",
         metrics: bool = True,
         metrics_interval_s: float | None = DEFAULT_METRICS_INTERVAL_S,
         memory_interval_s: float | None = DEFAULT_MEMORY_INTERVAL_S,
@@ -101,6 +109,7 @@ class Recorder:
         if isinstance(tags, str):
             raise ConfigError(f"cannot tag a session with {tags!r}: expected several tags; write tags=[{tags!r}]")
         self.durability = checked_durability(durability, own_store=store is None)
+        place = checked_place(journal)
         self.session_id = session_id or default_session_id(clock)
         self._is_disabled = is_disabled()
         if sigterm and not self._is_disabled:
@@ -129,7 +138,11 @@ class Recorder:
             if not self._is_disabled:
                 self._retention = None if retention is None else RetentionKeeper(self.store, retention)
                 self._journal = journal_for(
-                    self.store, session_id=self.session_id, durability=self.durability, max_bytes=max_pending_bytes
+                    self.store,
+                    session_id=self.session_id,
+                    durability=self.durability,
+                    place=place,
+                    max_bytes=max_pending_bytes,
                 )
                 recover_or_log(self.store, redactor=redactor, clock=clock)
             self.hub = Hub(hub_config, session_id=self.session_id, clock=clock, witness=self._journal)

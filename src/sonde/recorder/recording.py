@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from sonde.hub import DEFAULT_MAX_PENDING_BYTES, HubConfig, Overflow
 from sonde.instrument import ContentCapture, PriceTable
 from sonde.recorder.interval import DEFAULT_PROFILE_HZ, DEFAULT_PROFILE_INTERVAL_S
+from sonde.recorder.keeping import JournalPlace
 from sonde.recorder.memory_events import DEFAULT_MEMORY_INTERVAL_S
 from sonde.recorder.metric_events import DEFAULT_METRICS_INTERVAL_S
 from sonde.recorder.recorder import RECORDER_HUB, Recorder
@@ -28,6 +29,7 @@ def record(
     max_pending_bytes: int = DEFAULT_MAX_PENDING_BYTES,
     overflow: Overflow = "drop",
     durability: Durability | str = Durability.COMMIT,
+    journal: JournalPlace = "memory",
     metrics: bool = True,
     metrics_interval_s: float | None = DEFAULT_METRICS_INTERVAL_S,
     memory_interval_s: float | None = DEFAULT_MEMORY_INTERVAL_S,
@@ -56,6 +58,10 @@ def record(
             after ``emit``. ``"emit"``: an event survives it from the moment at which ``emit`` returns, at some 1 µs
             more; on Linux, in a file. ``"power"``: what is committed survives a power cut, too. A store that you opened
             keeps its own.
+        journal: where lies what a kill leaves for the next process: at durability ``emit`` copies of events, at each
+            the count of what was published. ``"memory"`` (``/dev/shm``, on Linux) outlives the process, and no disk
+            can hold up an ``emit`` there; it ends with the machine, and with the container that it belongs to.
+            ``"disk"``, beside the store, outlives these too, and a disk that hangs makes the program wait for it.
         metrics: ``False`` derives none from what is recorded: :attr:`Recorder.registry` stays empty.
         metrics_interval_s: how often what changed in the default metrics registry is recorded as ``sonde.metrics``
             events. It also is at the end; with ``None`` or 0 only then.
@@ -93,6 +99,7 @@ def record(
         max_pending_bytes=max_pending_bytes,
         overflow=overflow,
         durability=durability,
+        journal=journal,
         metrics=metrics,
         metrics_interval_s=metrics_interval_s,
         memory_interval_s=memory_interval_s,

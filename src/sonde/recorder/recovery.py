@@ -8,7 +8,7 @@ from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.errors import StoreError
 from sonde.events import Event, EventType, PublishedEvent
 from sonde.failures import LOGGER, FailureLog
-from sonde.journal import Remains, folder_of, left_behind, look, sweep_words
+from sonde.journal import Remains, folder_of, left_behind, look, remove_unfinished, sweep_memory
 from sonde.persister import DEFAULT_STREAM, Preparation
 from sonde.redaction import Redactor, SecretRedactor
 from sonde.store import EventStore, Record, SQLiteStore
@@ -61,7 +61,8 @@ def recover(store: EventStore, *, redactor: Redactor | None = None, clock: Clock
     if isinstance(store, SQLiteStore) and store.url != MEMORY and not store.read_only:
         for remains in left_behind(folder_of(store.url)):
             found += _take_in(store, remains, SecretRedactor() if redactor is None else redactor, clock)
-        sweep_words()
+        remove_unfinished(folder_of(store.url))
+        sweep_memory()
     return found
 
 

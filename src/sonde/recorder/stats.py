@@ -26,7 +26,7 @@ class RecorderStats:
             asked for.
         unjournaled: with durability ``emit``: events that survive a kill only once they are committed, since there was
             no room for a copy.
-        journal_bytes: with durability ``emit``: what those copies take of the disk.
+        journal_bytes: with durability ``emit``: what those copies take of memory, or of the disk.
     """
 
     session_id: str

@@ -123,7 +123,7 @@ class Agent:
             self._stores = {writer: self._open() for writer in self._numbers}
             self.ledger.opened_at = self.disk.now
             self._recorder = sonde.record(
-                self._path, session_id=SESSION, durability=self._durability,
+                self._path, session_id=SESSION, durability=self._durability, journal="disk",
                 metrics=False, metrics_interval_s=None, memory_interval_s=None, profile=False, redact=False,
             )  # fmt: skip
             self._reader: apsw.Connection | None = None

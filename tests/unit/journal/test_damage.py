@@ -15,7 +15,7 @@ from sonde.journal.arena import arenas_of
 from sonde.journal.arenas import Arenas
 from sonde.journal.journal import Journal
 from sonde.journal.mark import WAITING, Mark
-from sonde.journal.record import pack_record
+from sonde.journal.record import HEADER, pack_record
 from sonde.recorder.recovery import Recovery, pending, recover
 from sonde.store import SQLiteStore
 
@@ -33,18 +33,23 @@ class Stuck:
         return False
 
 
-def dead_writer(path: Path) -> list[Path]:
+@pytest.fixture(params=["memory", "disk"])
+def in_memory(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "memory")
+
+
+def dead_writer(path: Path, *, in_memory: bool) -> list[Path]:
     """A writer of 5,000 events that went as a kill would have it; its arenas."""
     folder = f"{path}-journal.d"
-    mark = Mark(folder, "w", session_id="s", durability="emit", has_arenas=True)
-    arenas = Arenas(folder, "w", mark, max_bytes=1 << 28)
+    mark = Mark(folder, "w", session_id="s", durability="emit", has_arenas=True, in_memory=in_memory)
+    arenas = Arenas(mark, max_bytes=1 << 28)
     record = arenas.recording(lambda _: None)
     for seq in range(1, COUNT + 1):
         record(event(seq))
     mark.words[WAITING] = COUNT + 1  # none was taken from the inbox yet
     arenas.close(keep=True)
     mark.forget()
-    return sorted(map(Path, arenas_of(folder, "w")), key=lambda path: int(path.name.split(".")[1]))
+    return sorted(map(Path, arenas_of(mark.home)), key=lambda path: int(path.name.split(".")[1]))
 
 
 def recovered(path: Path) -> tuple[Recovery, int, int]:
@@ -62,19 +67,19 @@ def recovered(path: Path) -> tuple[Recovery, int, int]:
     return found, len(there), missed
 
 
-def test_an_undamaged_journal_misses_nothing(tmp_path: Path) -> None:
+def test_an_undamaged_journal_misses_nothing(tmp_path: Path, in_memory: bool) -> None:
     """The measure of the tests below."""
-    dead_writer(tmp_path / "runs.db")
+    dead_writer(tmp_path / "runs.db", in_memory=in_memory)
     assert recovered(tmp_path / "runs.db") == (Recovery(1, COUNT, 0, 0), COUNT, 0)
 
 
 @pytest.mark.parametrize("bits", [1, 5, 40])
 def test_flipped_bits_cost_the_records_that_they_hit(
-    tmp_path: Path, fault_report: Callable[..., None], bits: int
+    tmp_path: Path, fault_report: Callable[..., None], in_memory: bool, bits: int
 ) -> None:
     """All others are recovered, those behind the damage included, and exactly the lost ones are counted."""
     path = tmp_path / "runs.db"
-    first = dead_writer(path)[0]
+    first = dead_writer(path, in_memory=in_memory)[0]
     content = bytearray(first.read_bytes())
     begin = len(content) - len(content.lstrip(b"\0"))
     for number in range(bits):  # each in another record of one segment
@@ -104,11 +109,11 @@ def noise(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut_off, emptied, noise, os.unlink])
 def test_a_file_that_is_no_longer_what_it_was(
-    tmp_path: Path, fault_report: Callable[..., None], damage: Callable[[Path], None]
+    tmp_path: Path, fault_report: Callable[..., None], in_memory: bool, damage: Callable[[Path], None]
 ) -> None:
     """What the other files hold is recovered, and exactly what this one held is counted as missing."""
     path = tmp_path / "runs.db"
-    arenas = dead_writer(path)
+    arenas = dead_writer(path, in_memory=in_memory)
     assert len(arenas) >= 2
     damage(arenas[0])
     _, there, missed = recovered(path)
@@ -121,10 +126,10 @@ def test_a_file_that_is_no_longer_what_it_was(
     )
 
 
-def test_a_record_that_a_kill_cut_off_is_no_loss(tmp_path: Path) -> None:
+def test_a_record_that_a_kill_cut_off_is_no_loss(tmp_path: Path, in_memory: bool) -> None:
     """Its emit had not returned: it is counted as torn, and nothing is said to be missing."""
     path = tmp_path / "runs.db"
-    torn = dead_writer(path)[-1]
+    torn = dead_writer(path, in_memory=in_memory)[-1]
     begun = pack_record(event(COUNT + 1))[:50]
     content = torn.read_bytes()
     used = len(content.rstrip(b"\0"))
@@ -132,28 +137,40 @@ def test_a_record_that_a_kill_cut_off_is_no_loss(tmp_path: Path) -> None:
     assert recovered(path) == (Recovery(1, COUNT, 1, 0), COUNT, 0)
 
 
-def test_a_recovery_that_was_killed_while_it_removed_files(tmp_path: Path) -> None:
+def test_a_recovery_that_was_killed_while_it_removed_files(tmp_path: Path, in_memory: bool) -> None:
     """The next one finds fewer files than there were, and doesn't take that for damage."""
     path = tmp_path / "runs.db"
-    arenas = dead_writer(path)
+    dead_writer(path, in_memory=in_memory)
     mark = Path(f"{path}-journal.d/w.mark")
     kept = mark.read_bytes()
     with SQLiteStore(path) as store:
         assert recover(store).events == COUNT
-        arenas[0].parent.mkdir()
+        mark.parent.mkdir()
         # As it puts that down before it removes the first file.
         mark.write_bytes(kept[:56] + bytes(8) + kept[64:])
-        assert recover(store) == Recovery(1, 0, 0, 0, is_estimate=True)  # its words went with the first one
+        # What lies in memory went with the first one: its words, and whatever else there was.
+        assert recover(store) == Recovery(1, 0, 0, 0, is_estimate=in_memory)
 
 
-def test_a_folder_that_somebody_removes_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it records: the mark is there again with what it said, and so are arenas, for the events from then on."""
+def test_a_folder_that_somebody_removes_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    """While it records: the mark is there again with what it said, and so are arenas, for the events from then on.
+
+    Copies in memory are found from there, too; on the disk they went with the folder.
+    """
     monkeypatch.setattr("sonde.journal.journal._LOOK_EVERY_S", 0.0)
     monkeypatch.setattr("sonde.journal.upkeep._INSPECT_EVERY_S", 0.0)
     path = tmp_path / "runs.db"
     folder = Path(f"{path}-journal.d")
     journal = Journal(
-        str(folder), session_id="s", durability="emit", is_full=True, max_bytes=1 << 28, failures=FailureLog()
+        str(folder),
+        session_id="s",
+        durability="emit",
+        is_full=True,
+        max_bytes=1 << 28,
+        failures=FailureLog(),
+        in_memory=in_memory,
     )
     inbox = journal.begin("w")
     journal.open()
@@ -165,7 +182,7 @@ def test_a_folder_that_somebody_removes_is_made_anew(tmp_path: Path, monkeypatch
     folder.rmdir()
 
     journal.tidy(Stuck, accounted=0)
-    assert journal.unjournaled == 10
+    assert journal.unjournaled == (0 if in_memory else 10)
     assert journal.failures.counts["journal"] == 1
     for seq in range(11, 21):
         inbox.append(event(seq))
@@ -173,7 +190,61 @@ def test_a_folder_that_somebody_removes_is_made_anew(tmp_path: Path, monkeypatch
     assert [each.seq for each in inbox] == list(range(1, 21))
     journal.begin("")  # as a kill would have it: all is let go
     found, there, missed = recovered(path)
+    assert (there, missed, found.torn) == ((20, 0, 0) if in_memory else (10, 10, 0))
+
+
+def test_memory_that_somebody_clears_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal_files: Callable[[Path], list[Path]]
+) -> None:
+    """While it records, as some systems do at a logout: what waited there is counted, what comes has copies again."""
+    monkeypatch.setattr("sonde.journal.journal._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("sonde.journal.upkeep._INSPECT_EVERY_S", 0.0)
+    path = tmp_path / "runs.db"
+    journal = Journal(
+        f"{path}-journal.d",
+        session_id="s",
+        durability="emit",
+        is_full=True,
+        max_bytes=1 << 28,
+        failures=FailureLog(),
+    )
+    inbox = journal.begin("w")
+    journal.open()
+    for seq in range(1, 11):
+        inbox.append(event(seq))
+    for file in journal_files(path):
+        if file.suffix != ".mark":
+            file.unlink()
+    journal.tidy(Stuck, accounted=0)
+    assert journal.unjournaled == 10
+    for seq in range(11, 21):
+        inbox.append(event(seq))
+    journal.claimed(20)
+    journal.begin("")
+    found, there, missed = recovered(path)
     assert (there, missed, found.torn) == (10, 10, 0)
+
+
+def test_what_others_put_into_memory_is_not_taken_in(
+    tmp_path: Path, journal_files: Callable[[Path], list[Path]]
+) -> None:
+    """Anybody may make files there: an arena of another user is no writer's, and a link is followed nowhere."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to give a file away")
+    path = tmp_path / "runs.db"
+    own = dead_writer(path, in_memory=True)
+    forged = own[0].with_name(own[0].name.replace("-w.1.", "-w.99."))
+    link = own[0].with_name(own[0].name.replace("-w.1.", "-w.98."))
+    forged.write_bytes((HEADER.pack(0, 0) + pack_record(event(COUNT + 1))).ljust(own[0].stat().st_size, b"\0"))
+    os.chown(forged, 65534, 65534)
+    link.symlink_to(forged)
+    try:
+        assert {forged, link} < set(journal_files(path))
+        assert recovered(path) == (Recovery(1, COUNT, 0, 0), COUNT, 0)
+        assert forged.exists()
+    finally:
+        forged.unlink()
+        link.unlink()
 
 
 def test_events_from_before_there_were_arenas_are_missing_after_a_kill(tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ import pytest
 import sonde
 from sonde.events import EventType
 from sonde.failures import FailureLog
-from sonde.journal import Journal, look, sweep_words, words
+from sonde.journal import Journal, look, place, sweep_memory
+from sonde.journal.arena import arenas_of
+from sonde.journal.arenas import Arenas
 from sonde.journal.mark import CLAIMED, WAITING, Mark
 from sonde.recorder import Recovery, pending, recover
 from sonde.store import SQLiteStore
 
-pytestmark = pytest.mark.skipif(not os.path.isdir(words.FOLDER), reason="no file system in memory here")
+pytestmark = pytest.mark.skipif(not os.path.isdir(place.FOLDER), reason="no file system in memory here")
 
 
 def mark_in(path: Path, writer_id: str = "w") -> Mark:
@@ -31,7 +33,7 @@ def words_of(mark: Mark) -> Path:
     """Where the words of a mark lie."""
     handle = os.open(mark.path, os.O_RDONLY)
     try:
-        return Path(words.place_of(handle, "w").path)
+        return Path(place.place_of(handle, "w").path)
     finally:
         os.close(handle)
 
@@ -73,7 +75,7 @@ def test_where_there_is_no_such_memory_the_words_are_in_the_mark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On other systems they are mapped from the disk: exact after a kill, too."""
-    monkeypatch.setattr(words, "FOLDER", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(place, "FOLDER", str(tmp_path / "nowhere"))
     path = tmp_path / "runs.db"
     mark = mark_in(path)
     mark.words[CLAIMED] = 7
@@ -84,7 +86,7 @@ def test_where_there_is_no_such_memory_the_words_are_in_the_mark(
 
 def test_a_full_memory_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file can be made there: as if there were no such memory."""
-    monkeypatch.setattr(words, "FOLDER", "/proc/self/fdinfo")  # nobody makes a file there
+    monkeypatch.setattr(place, "FOLDER", "/proc/self/fdinfo")  # nobody makes a file there
     mark = mark_in(tmp_path / "runs.db")
     mark.words[CLAIMED] = 3
     mark.forget()
@@ -97,12 +99,12 @@ def test_a_copied_folder_has_no_words(tmp_path: Path) -> None:
     with sonde.record(path, session_id="s", memory_interval_s=None) as rec:
         rec.emit("n")
         assert rec.flush()
-        live = set(Path(words.FOLDER).glob("sonde-*.words"))
+        live = set(Path(place.FOLDER).glob("sonde-*.words"))
         shutil.copytree(f"{path}-journal.d", tmp_path / "copy.db-journal.d")
         assert [left.words.is_last for left in look(str(tmp_path / "copy.db-journal.d"))] == [False]
         with SQLiteStore(tmp_path / "copy.db") as store:
             assert recover(store).writers == 1
-        assert live <= set(Path(words.FOLDER).glob("sonde-*.words"))
+        assert live <= set(Path(place.FOLDER).glob("sonde-*.words"))
 
 
 def test_another_users_words_are_not_believed(tmp_path: Path) -> None:
@@ -120,18 +122,25 @@ def test_another_users_words_are_not_believed(tmp_path: Path) -> None:
 
 
 def test_words_without_a_mark_are_swept(tmp_path: Path) -> None:
-    """Somebody removed a store with its journal: a day later a recorder removes what is left in memory, and no more."""
+    """Somebody removed a store with its journal: a day later recorders remove what is left in memory, and no more."""
     gone, used = mark_in(tmp_path / "gone.db"), mark_in(tmp_path / "used.db")
     there, kept = words_of(gone), words_of(used)
+    for mark in (gone, used):
+        Arenas(mark, max_bytes=1 << 24).close(keep=True)
+    arena, kept_arena = (Path(*arenas_of(mark.home)) for mark in (gone, used))
     gone.forget()
     shutil.rmtree(tmp_path / "gone.db-journal.d")
-    sweep_words()
+    sweep_memory()
     assert there.exists()  # perhaps its mark can be seen from another container alone
-    for path in (there, kept):
+    for path in (there, kept, arena, kept_arena):
         os.utime(path, (0, 0))
-    sweep_words()
+    sweep_memory()
+    sweep_memory()  # arenas once the words are gone
     assert not there.exists()
+    assert not arena.exists()
     assert kept.exists()
+    assert kept_arena.exists()
+    kept_arena.unlink()
     assert used.is_there()
     assert kept.stat().st_mtime > time.time() - 60  # a writer says now and then that it lives
     used.remove()
@@ -141,7 +150,7 @@ def test_words_without_a_mark_are_swept(tmp_path: Path) -> None:
 @pytest.mark.timeout(20)
 def test_what_others_put_there_is_left_alone(tmp_path: Path) -> None:
     """A pipe, a link, somebody's file, with the name of words and years old: nobody waits for it, and it stays."""
-    names = [Path(words.FOLDER) / f"sonde-{kind}-0-{os.getpid()}.words" for kind in ("pipe", "link", "text")]
+    names = [Path(place.FOLDER) / f"sonde-{kind}-0-{os.getpid()}.words" for kind in ("pipe", "link", "text")]
     try:
         os.mkfifo(names[0])
         names[1].symlink_to(tmp_path / "nowhere")
@@ -152,7 +161,7 @@ def test_what_others_put_there_is_left_alone(tmp_path: Path) -> None:
             rec.emit("n")
         assert all(name.is_symlink() or name.exists() for name in names)
         for name in names:
-            assert words._read(str(name), owners=(os.geteuid(),)) is None
+            assert place.read_page(str(name), owners=(os.geteuid(),)) is None
     finally:
         for name in names:
             name.unlink(missing_ok=True)
@@ -192,11 +201,34 @@ def test_words_that_somebody_removes_are_made_anew(tmp_path: Path, monkeypatch: 
     journal.begin("w")
     journal.open()
     journal.claimed(10)
-    Path(words.FOLDER).joinpath(next(name for name in os.listdir(words.FOLDER) if name.endswith("-w.words"))).unlink()
+    Path(place.FOLDER).joinpath(next(name for name in os.listdir(place.FOLDER) if name.endswith("-w.words"))).unlink()
     journal.tidy(lambda: pytest.fail("no arenas"), accounted=0)
     assert journal.failures.counts["journal"] == 1
     journal.begin("")  # as a kill would have it: all is let go
     assert gaps(path) == [{"missed": 10, "reasons": {"killed": 10}, "at_most": True}]
+
+
+def test_a_mark_that_a_kill_left_unfinished_is_removed(tmp_path: Path) -> None:
+    """Killed in the very making of it: nothing was published. A minute later what was made goes, and nothing else."""
+    path = tmp_path / "runs.db"
+    program = (
+        "import os, sonde, sys\n"
+        "os.rename = lambda *_: os.kill(os.getpid(), 9)\n"
+        "sonde.record(sys.argv[1], durability='emit', memory_interval_s=None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (new,) = Path(f"{path}-journal.d").iterdir()
+    with new.open("rb") as file:
+        there = Path(place.place_of(file.fileno(), new.name.removesuffix(".mark.new")).path)
+    assert there.exists()
+    with SQLiteStore(path) as store:
+        assert recover(store) == Recovery()
+        assert new.exists()  # perhaps it is about to be locked
+        os.utime(new, (0, 0))
+        assert recover(store) == Recovery()
+    assert not new.parent.exists()
+    assert not there.exists()
 
 
 def test_the_copy_is_level_once_the_recorder_rests(tmp_path: Path) -> None:
@@ -278,7 +310,7 @@ def test_an_interrupted_opening_is_tried_again(tmp_path: Path, monkeypatch: pyte
         raise KeyboardInterrupt
 
     def there() -> set[str]:
-        return {name for name in os.listdir(words.FOLDER) if name.endswith("-w.words")}
+        return {name for name in os.listdir(place.FOLDER) if name.endswith("-w.words")}
 
     before = there()
     with monkeypatch.context() as patched:

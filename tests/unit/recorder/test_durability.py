@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import sonde
 from sonde.errors import ConfigError
 from sonde.events import Event
-from sonde.journal import folder_of
+from sonde.journal import folder_of, place
 from sonde.store import Durability, SQLiteStore
 
 
@@ -41,16 +43,34 @@ def test_emit_needs_a_file() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the journal needs Linux")
 @pytest.mark.parametrize("durability", ["emit", "commit", "power"])
-def test_the_files_of_the_journal_are_gone_after_close(tmp_path: Path, durability: str) -> None:
-    """While it records there is a mark, and arenas with emit; afterwards there is the store alone."""
+@pytest.mark.parametrize("journal", ["memory", "disk"])
+def test_the_files_of_the_journal_are_gone_after_close(
+    tmp_path: Path, journal_files: Callable[[Path], list[Path]], journal: Literal["memory", "disk"], durability: str
+) -> None:
+    """While it records there are a mark, words, and arenas with emit, where they belong; afterwards the store alone."""
     path = tmp_path / "runs.db"
-    with sonde.record(path, durability=durability) as rec:
+    with sonde.record(path, durability=durability, journal=journal) as rec:
         rec.emit("n")
-        suffixes = {file.suffix for file in Path(folder_of(str(path))).iterdir()}
-        assert suffixes == ({".mark", ".arena"} if durability == "emit" else {".mark"})
+        files = journal_files(path)
+        arenas = {".arena"} if durability == "emit" else set()
+        assert {file.suffix for file in files if file.parent == tmp_path / "runs.db-journal.d"} == (
+            {".mark"} if journal == "memory" else {".mark", *arenas}
+        )
+        assert {file.suffix for file in files if file.parent == Path(place.FOLDER)} == (
+            {".words", *arenas} if journal == "memory" else set()
+        )
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
         assert bool(rec.stats().journal_bytes) == (durability == "emit")
         assert rec.stats().unjournaled == 0
     assert [file.name for file in tmp_path.iterdir()] == ["runs.db"]
+    assert not any(file.exists() for file in files)
+
+
+def test_an_unknown_place_for_the_journal_is_refused(tmp_path: Path) -> None:
+    """Before anything is opened, in one line that says what there is."""
+    with pytest.raises(ConfigError, match="cannot record with journal 'tape'; expected 'memory' or 'disk'"):
+        sonde.record(tmp_path / "runs.db", durability="emit", journal="tape")  # type: ignore[arg-type]
+    assert not (tmp_path / "runs.db").exists()
 
 
 def test_a_folder_of_the_journal_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
