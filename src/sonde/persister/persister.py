@@ -9,37 +9,25 @@ from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
 from sonde.clock import SYSTEM_CLOCK, Clock
-from sonde.errors import (
-    ConfigError,
-    StoreClosedError,
-    StoreCorruptError,
-    StoreError,
-    StoreFormatError,
-    StoreNotFoundError,
-    StorePermissionError,
-    StoreUnavailableError,
-)
-from sonde.events import Event, EventType, PublishedEvent
+from sonde.errors import ConfigError
+from sonde.events import Event, PublishedEvent
 from sonde.failures import FailureLog
-from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Chunk, Hub, Missed, Overflow, require_positive
+from sonde.hub import DEFAULT_MAX_PENDING_BYTES, Chunk, Hub, Overflow, require_positive
 from sonde.hub.thread import LazyThread
 from sonde.metrics import Histogram
-from sonde.persister.absence import Absence
 from sonde.persister.announcement import Announcements, OnCommit
+from sonde.persister.appending import FIRST_RETRY_S, Appending
 from sonde.persister.bell import StartingBell
 from sonde.persister.fence import Fence, Keeper
-from sonde.persister.gap import gap_events
+from sonde.persister.gap import Gaps
 from sonde.persister.preparation import Complete, Preparation
 from sonde.persister.report import FlushReport
-from sonde.persister.tending import Tending
 from sonde.redaction import Redactor
 from sonde.store import EventStore, Record
-from sonde.store.open_file import Change
 
 DEFAULT_PERSIST_BATCH_SIZE = 100
 DEFAULT_PERSIST_FLUSH_INTERVAL_S = 0.5
@@ -48,20 +36,7 @@ DEFAULT_STREAM = "default"
 _LARGEST_BATCH = 16_384
 _GROWTH = 8
 _LARGEST_BATCH_BYTES = 8 * 1024 * 1024
-_FIRST_RETRY_S = 0.05
-_LONGEST_RETRY_S = 5.0
 _STEP_S = 0.25
-_COMMIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-# Errors of a store that may pass: it is locked, full, remounted read-only, or its file is being put back.
-_PASSING = (
-    StoreUnavailableError,
-    StorePermissionError,
-    StoreNotFoundError,
-    StoreFormatError,
-    StoreCorruptError,
-    OSError,
-)
 
 
 class Persister:
@@ -131,29 +106,30 @@ class Persister:
         self._stopped: FlushReport | None = None
         self._subscription = hub.subscribe_recorder(max_pending_bytes=max_pending_bytes, overflow=overflow)
         self._begin()
-        self._register_writer()
+        self._appending.register_writer()
         _PERSISTERS.add(self)
 
     def _begin(self) -> None:
         """A fresh start, here and in a forked child: nothing written, no thread, its own writer."""
         self._thread = LazyThread("sonde-persister", self._run)
         self._turn_lock = allocate_lock()
-        self._registered = ""
-        self._next_own_seq = count(1).__next__
         self._limit = self._batch_size
         self._committed = 0
-        self._is_mixed = False
-        self._absence = Absence(self._store, session_id=self._hub.session_id)
-        self._tending = Tending(self._store, self.failures)
         self._accounted = self._told = 0
-        self.commit_durations = Histogram("sonde_commit_duration_seconds", buckets=_COMMIT_BUCKETS)
-        """How long the store took for each transaction that it did; empty again after a fork."""
         self._announcements = Announcements(
             self._on_commit, failures=self.failures, max_bytes=self._subscription.max_pending_bytes // 4
         )
-        self._given_up: dict[str, int] = {}
-        self._error: str | None = None
-        self._stop_at_s: float | None = None
+        self._gaps = Gaps(self._hub, self._clock)
+        self._appending = Appending(
+            self._hub,
+            self._store,
+            self._gaps,
+            preparation=self._preparation,
+            stream_of=self._stream_of,
+            announcements=self._announcements,
+            before_retry=self._note,
+            failures=self.failures,
+        )
         self._ended = self._is_gone = False
         self._waiters: deque[tuple[int, Any]] = deque()
         self._subscription.bell = StartingBell(self._thread)
@@ -166,13 +142,13 @@ class Persister:
             try:
                 self._take_turn()
                 self._announce()
-                self._tending.keep_up(self._has_work)
+                self._appending.tending.keep_up(self._has_work)
             except Exception as error:  # noqa: BLE001  # a fault of ours, or no memory: this thread must not end
                 self.failures.add("turn", f"persister could not take a turn: {error!r}", error=error)
-                self._pause(_FIRST_RETRY_S)
+                self._appending.pause(FIRST_RETRY_S)
             if not self._ended:
-                subscription.bell.sleep(self._tending.within(self._flush_interval_s), self._has_work)
-                self._tending.begin(self._has_work)
+                subscription.bell.sleep(self._appending.tending.within(self._flush_interval_s), self._has_work)
+                self._appending.tending.begin(self._has_work)
         self._go()
 
     def _has_work(self) -> bool:
@@ -188,7 +164,7 @@ class Persister:
                     self._persist(chunks)
                 except Exception as error:  # noqa: BLE001  # a fault of ours, or no memory: counted, and the next may pass
                     size = sum(len(chunk.events) for chunk in chunks)
-                    self._given_up["failed"] = self._given_up.get("failed", 0) + size
+                    self._appending.give_up(size, "failed")
                     self.failures.add("persist", f"cannot persist {size} events: {error!r}", error=error)
                 subscription.release(chunks)
                 self._tidy()
@@ -208,14 +184,7 @@ class Persister:
         with self._turn_lock:
             if self._is_gone:
                 return
-            if self._registered:
-                try:
-                    self._store.release_writer(self._registered)
-                    self._tending.end(self._stop_at_s)
-                except (StoreError, OSError) as error:
-                    self.failures.add(
-                        "release", f"cannot declare the end of writer {self._registered}: {error}", error=error
-                    )
+            self._appending.end()
             if self._on_end is not None:
                 try:
                     self._on_end()
@@ -234,7 +203,7 @@ class Persister:
         if self._keeper is not None:
             self._keeper.tidy(
                 lambda: Fence(self._hub, self._subscription, lambda: self._told),
-                accounted=self._accounted + sum(self._absence.missing.values()),
+                accounted=self._accounted + self._appending.missing,
             )
 
     def _announce(self) -> None:
@@ -242,31 +211,15 @@ class Persister:
             self._announcements.tell()
 
     def _persist(self, chunks: Sequence[Chunk]) -> None:
-        if self._registered != self._hub.writer_id:  # in a forked child
-            try:
-                self._register_writer()
-            except Exception as error:  # noqa: BLE001  # it tells whether we live; events matter more, and we try again
-                self.failures.add("register", f"cannot declare writer {self._hub.writer_id}: {error}", error=error)
         records: list[Record] = []
         gaps: list[PublishedEvent] = []
         for chunk in chunks:
             if chunk.missed:
-                gaps += (new := self._gaps(chunk.missed))
+                gaps += (new := self._gaps.events(chunk.missed))
                 records += self._preparation.records(new, self._stream_of)
             records += self._preparation.records(chunk.events, self._stream_of)
-        own = sum(len(chunk.events) for chunk in chunks)
-        given_up = sum(self._given_up.values())
-        self._is_mixed = bool(gaps)
-        self._write(records)
-        given_up = sum(self._given_up.values()) - given_up
-        if gaps and not given_up:
-            self._absence.noted(gaps)
-        if self._absence.is_behind():  # it went to a file that came into the path's place just before
-            try:
-                self._look_at_file()
-            except _PASSING as error:  # the next write tries again
-                self.failures.add("file", f"cannot say what is missing in {self._store.url}: {error}", error=error)
-        self._committed += own - given_up
+        given_up = self._appending.append(records, gaps)
+        self._committed += sum(len(chunk.events) for chunk in chunks) - given_up
         # What was overloaded never counted as published.
         missed = sum(some.number for chunk in chunks for some in chunk.missed if some.reason != "overloaded")
         self._told += missed
@@ -274,105 +227,6 @@ class Persister:
 
     def _stream_of(self, event: Event) -> str:
         return self._stream_id if self._stream_id is not None else (event.session_id or DEFAULT_STREAM)
-
-    def _gaps(self, missed: Sequence[Missed]) -> list[PublishedEvent]:
-        """They have their own writer; no hub counts them."""
-        return gap_events(
-            missed, time_ns=self._clock.time_ns(), writer_id=self._gap_writer_id, next_seq=self._next_own_seq
-        )
-
-    @property
-    def _gap_writer_id(self) -> str:
-        return f"{self._hub.writer_id}-recorder"
-
-    def _look_at_file(self) -> None:
-        """Where the file is another by now, let a gap there say what it lacks of what was committed."""
-        gaps = self._absence.look(
-            self._hub.writer_id, self._gap_writer_id, gaps_for=self._gaps, found=self._file_changed
-        )
-        if gaps is not None:
-            if gaps:
-                self._store.append_batch(self._preparation.records(gaps, self._stream_of))
-            self._absence.told()
-
-    def _file_changed(self, change: Change, absent: int) -> None:
-        self.failures.add(
-            "file",
-            f"{self._store.url} was not left alone ({change.value}): recording goes on in the file that is there now, "
-            f"which lacks {absent:,} committed events",
-        )
-
-    def _write(self, records: Sequence[Record]) -> None:
-        """Append, in order, until it is done, the store is closed, or the time to stop has come."""
-        pause_s = _FIRST_RETRY_S
-        while records:
-            try:
-                self._look_at_file()
-                began_s = time.perf_counter()
-                self._store.append_batch(records)
-                self.commit_durations.observe(time.perf_counter() - began_s)
-                self._absence.committed(self._own(records))
-                self._tending.note()
-                self._error = None
-                self._announcements.add(records)
-                return
-            except _PASSING as error:
-                self._error = str(error)
-                self._announcements.tell()
-                self.failures.add("write", f"cannot write {len(records)} events, trying again: {error}", error=error)
-                self._note()
-                if not self._pause(pause_s):
-                    self._give_up(records, "not_written")
-                    return
-                pause_s = min(_LONGEST_RETRY_S, pause_s * 2)
-            except StoreClosedError as error:
-                self._error = str(error)
-                self._give_up(records, "store_closed")
-                return
-            except Exception as error:  # noqa: BLE001  # something in a record: find which, and write the others
-                self.failures.add("record", f"store refuses {len(records)} events: {error!r}", error=error)
-                if len(records) > 1:
-                    half = len(records) // 2
-                    self._write(records[:half])
-                    records = records[half:]
-                else:
-                    self._write_stand_in(records[0], error)
-                    return
-
-    def _write_stand_in(self, record: Record, error: Exception) -> None:
-        try:
-            stand_in = [self._preparation.unrecordable(record, error)]
-            self._store.append_batch(stand_in)
-            self._absence.committed(self._own(stand_in))
-            self._announcements.add(stand_in)
-        except Exception as second:  # noqa: BLE001  # counted, and the next gap says so
-            self.failures.add("stand-in", f"store refuses even a stand-in: {second!r}", error=second)
-            self._give_up([record], "refused")
-
-    def _pause(self, pause_s: float) -> bool:
-        """Wait before the next try. Whether there is time for one: stopping gives up at its deadline."""
-        until_s = time.monotonic() + pause_s
-        while (now_s := time.monotonic()) < until_s:
-            if self._stop_at_s is not None and now_s >= self._stop_at_s:
-                return False
-            time.sleep(min(_FIRST_RETRY_S, until_s - now_s))
-        return True
-
-    def _give_up(self, records: Sequence[Record], reason: str) -> None:
-        self._given_up[reason] = self._given_up.get(reason, 0) + sum(
-            1 for record in records if record.event.type != EventType.GAP.value
-        )
-
-    def _own(self, records: Sequence[Record]) -> int:
-        """How many are the hub's, and no gaps. Those of a batch are seldom mixed."""
-        writer_id = self._hub.writer_id
-        return len(records) if not self._is_mixed else sum(record.writer_id == writer_id for record in records)
-
-    def _register_writer(self) -> None:
-        writer_id = self._hub.writer_id
-        self._store.register_writer(writer_id)
-        self._registered = writer_id
-        self._look_at_file()
 
     # -- flushing and stopping -----------------------------------------------------------------------------------------
 
@@ -400,7 +254,7 @@ class Persister:
 
     def end_by(self, deadline_s: float) -> None:
         """A :meth:`stop` is to come: whatever cannot be written by then, of the monotonic clock, is given up."""
-        self._stop_at_s = deadline_s
+        self._appending.stop_at_s = deadline_s
 
     def stop(self, timeout_s: float = 30.0) -> FlushReport:
         """Write what was published before the call, then end. Idempotent; bounded by ``timeout_s`` seconds.
@@ -411,9 +265,9 @@ class Persister:
         if self._stopped is not None:
             return self._stopped
         deadline_s = time.monotonic() + timeout_s
-        if self._stop_at_s is not None:
-            deadline_s = min(deadline_s, self._stop_at_s)
-        self._stop_at_s = deadline_s
+        if self._appending.stop_at_s is not None:
+            deadline_s = min(deadline_s, self._appending.stop_at_s)
+        self._appending.stop_at_s = deadline_s
         self._subscription.settle(max(0.0, deadline_s - time.monotonic()))
         self._hub.unsubscribe(self._subscription.id)
         self._subscription.bell.ring()
@@ -466,11 +320,17 @@ class Persister:
         stats = self._subscription.stats()
         dropped = dict(stats.dropped)
         overloaded = self._hub.stats().dropped.get("overloaded", 0)
-        missing = self._absence.missing
-        for reason, number in (("overloaded", overloaded), *self._given_up.items(), *missing.items()):
+        for reason, number in (("overloaded", overloaded), *self._appending.lost.items()):
             if number:
                 dropped[reason] = dropped.get(reason, 0) + number
-        return FlushReport(self._committed - sum(missing.values()), max(0, stats.queued), dropped, self._error)
+        return FlushReport(
+            self._committed - self._appending.missing, max(0, stats.queued), dropped, self._appending.error
+        )
+
+    @property
+    def commit_durations(self) -> Histogram:
+        """How long the store took for each transaction that it did, in seconds; empty again after a fork."""
+        return self._appending.durations
 
     @property
     def is_gone(self) -> bool:
