@@ -67,6 +67,8 @@ class Header(msgspec.Struct, frozen=True):
     pid: int
     boot: str
     """Of the machine: what another one finds need not be what the writer left."""
+    device: int
+    """Of the file system, as its host has it."""
 
 
 class Words(NamedTuple):
@@ -125,6 +127,7 @@ class Mark:
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 boot=boot_id(),
+                device=0,
             ),
             first.tobytes() if instead_of is None else instead_of._map[:WORDS_BYTES],
         )
@@ -143,7 +146,9 @@ class Mark:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 place = self._place = place_of(handle, header.writer_id)
                 apart = new_words(place, self.path, words) if self._is_in_memory else None
-                content = _content(msgspec.structs.replace(header, are_words_apart=apart is not None), words)
+                content = _content(
+                    msgspec.structs.replace(header, are_words_apart=apart is not None, device=place.device), words
+                )
                 os.write(handle, content)  # real bytes: every page has its block
                 if apart is None:
                     self._place = None

@@ -14,7 +14,7 @@ import msgspec
 from sonde.events import PublishedEvent
 from sonde.journal.arena import Shape, arenas_of, shape_of
 from sonde.journal.file import remove_file
-from sonde.journal.mark import HAS_FLOCK, NEW, Header, Words, no_files, read_mark, remove_folder
+from sonde.journal.mark import HAS_FLOCK, NEW, Header, Words, boot_id, no_files, read_mark, remove_folder
 from sonde.journal.mark import SUFFIX as MARK
 from sonde.journal.place import Home, place_of
 from sonde.journal.record import read_records, unpack_event
@@ -231,11 +231,20 @@ def _open(folder: str, name: str, *, exclusive: bool) -> tuple[int, Header, Word
         return None
     if _lock(handle, exclusive=exclusive) and os.fstat(handle).st_nlink:
         found = read_mark(handle)
-        # The locks of a network's file system may not reach from host to host.
-        if found is not None and found[0].host == socket.gethostname() and found[0].writer_id + MARK == name:
+        if found is not None and _is_lock_shared(handle, found[0]) and found[0].writer_id + MARK == name:
             return handle, *found
     os.close(handle)
     return None
+
+
+def _is_lock_shared(handle: int, header: Header) -> bool:
+    """Whether the writer's lock can be seen from here: those of a network's file system may not reach so far.
+
+    It is another container's, too, if one kernel keeps the locks of the very same file system.
+    """
+    if header.host == socket.gethostname():
+        return True
+    return header.boot != "" and header.boot == boot_id() and header.device == os.fstat(handle).st_dev
 
 
 def _lock(handle: int, *, exclusive: bool) -> bool:

@@ -78,8 +78,8 @@ def release(connection: apsw.Connection, writer_id: str) -> None:
     connection.execute(_RELEASE, (time.time_ns(), storable(writer_id)))
 
 
-def judge(connection: apsw.Connection, writer_id: str, *, held: bool) -> Liveness:
-    """The verdict, from what the store says and whether the writer's file is locked."""
+def judge(connection: apsw.Connection, writer_id: str, *, held: bool | None) -> Liveness:
+    """The verdict, from what the store says and whether the writer's file is locked; ``None``: nobody can tell."""
     rows = fetch(connection, _SELECT, (storable(writer_id),))
     if not rows:
         return Liveness.UNKNOWN
@@ -89,7 +89,9 @@ def judge(connection: apsw.Connection, writer_id: str, *, held: bool) -> Livenes
     if held:
         return Liveness.ALIVE
     if host != socket.gethostname():
-        return Liveness.UNKNOWN
+        # Another container of this machine: one kernel keeps its locks and ours. Process ids are not the same there.
+        is_ours = boot is not None and boot == boot_id()
+        return Liveness.DEAD if is_ours and held is False else Liveness.UNKNOWN
     if boot is None or started is None:  # no /proc there: a pid alone may be another process's by now
         return Liveness.UNKNOWN
     return Liveness.ALIVE if boot == boot_id() and process_start(int(pid)) == started else Liveness.DEAD
@@ -183,20 +185,23 @@ class LockFiles:
         with suppress(OSError):  # not empty: other writers
             os.rmdir(self._folder)
 
-    def is_held(self, writer_id: str) -> bool:
-        """Whether any process, this one included, holds the writer's file. Lookers don't see each other."""
+    def is_held(self, writer_id: str) -> bool | None:
+        """Whether any process, this one included, holds the writer's file; ``None`` where there is none to look at.
+
+        Lookers don't see each other.
+        """
         if not _HAS_FLOCK:
-            return False
+            return None
         try:
             handle = os.open(self._path(writer_id), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            return False
+            return None
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError:
-            return False
+            return None
         finally:
             os.close(handle)
         return False

@@ -36,7 +36,7 @@ class Running:
         self._verdicts: dict[str, Liveness] = {}
         self._by_session: dict[str, set[str]] = {}
         for (writer_id,) in fetch(connection, _UNRELEASED):
-            held = attachment.lock_files is not None and attachment.lock_files.is_held(writer_id)
+            held = None if attachment.lock_files is None else attachment.lock_files.is_held(writer_id)
             verdict = liveness.judge(connection, writer_id, held=held)
             if verdict is not Liveness.DEAD:
                 self._verdicts[writer_id] = verdict

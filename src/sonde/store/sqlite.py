@@ -406,7 +406,7 @@ class SQLiteStore:
         if attachment.is_original:
             return Liveness.UNKNOWN
         with attachment.reading() as connection:
-            held = attachment.lock_files is not None and attachment.lock_files.is_held(writer_id)
+            held = None if attachment.lock_files is None else attachment.lock_files.is_held(writer_id)
             return liveness.judge(connection, writer_id, held=held)
 
     def seen(self, writer_id: str) -> list[tuple[int, int]]:

@@ -1,0 +1,117 @@
+"""Containers: a host name and a memory of their own, one kernel, and a store on a volume that others see, too."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sonde.events import EventType
+from sonde.query import Status, list_sessions
+from sonde.recorder import Recovery, pending, recover
+from sonde.store import Liveness, SQLiteStore
+
+COUNT = 500
+
+# As a container runtime does it.
+CONTAINER = [
+    "unshare",
+    "--uts",
+    "--mount",
+    "sh",
+    "-c",
+    'hostname c0ffee && mount -t tmpfs tmpfs /dev/shm && exec "$@"',
+    "-",
+]
+
+# The store is locked by the program itself, so that nothing is committed and all that it emits waits.
+AGENT = """
+import os, sys, apsw, sonde
+rec = sonde.record(sys.argv[1], session_id="s", durability=sys.argv[2], journal=sys.argv[3], memory_interval_s=None)
+rec.emit("n", i=0)
+assert rec.flush()
+if sys.argv[4] == "stay":
+    print("ready", flush=True)
+    sys.stdin.readline()
+    rec.close()
+    sys.exit()
+other = apsw.Connection(sys.argv[1])
+other.execute("BEGIN IMMEDIATE")
+for i in range(1, int(sys.argv[4])):
+    rec.emit("n", i=i)
+rec.hub.flush()
+rec.flush(0.5)  # by now the mark has been brought up to date
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _container() -> None:
+    try:
+        done = subprocess.run([*CONTAINER, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs unshare")
+    if done.returncode:
+        pytest.skip("needs the right to make namespaces: run as root")
+
+
+def killed_agent(path: Path, durability: str, journal: str) -> None:
+    command = [*CONTAINER, sys.executable, "-c", AGENT, str(path), durability, journal, str(COUNT)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def seen(path: Path) -> tuple[Liveness, Status]:
+    """What is said of the one program that records there, and of its session."""
+    with SQLiteStore(path, mode="ro") as store:
+        (session,) = list_sessions(store)
+        (writer,) = {event.writer_id for event in store.read("s")}
+        return store.liveness(writer), session.status
+
+
+def numbers(store: SQLiteStore) -> list[int]:
+    return [event.data["i"] for event in store.read_by_type("s", "n")]
+
+
+def test_a_journal_on_the_disk_outlives_the_container(tmp_path: Path) -> None:
+    """Killed with all that it had in memory: the next one on that machine, of another name, takes in every event."""
+    path = tmp_path / "runs.db"
+    killed_agent(path, "emit", "disk")
+    with SQLiteStore(path) as store:
+        assert pending(store).events == COUNT - 1
+        assert recover(store) == Recovery(1, COUNT - 1, 0, 0)
+        assert numbers(store) == list(range(COUNT))
+        assert not list(store.read_by_type("s", EventType.GAP))
+
+
+@pytest.mark.parametrize("durability", ["commit", "emit"])
+def test_what_went_with_a_containers_memory_is_counted(tmp_path: Path, durability: str) -> None:
+    """By the copy in the mark: what was committed is there, and a gap says how many are missing by an estimate."""
+    path = tmp_path / "runs.db"
+    killed_agent(path, durability, "memory")
+    with SQLiteStore(path) as store:
+        found = recover(store)
+        assert (found.writers, found.events, found.is_estimate) == (1, 0, True)
+        assert numbers(store) == [0]
+        (gap,) = store.read_by_type("s", EventType.GAP)
+        assert gap.data["estimated"]
+        assert gap.data["missed"] >= COUNT - 1
+
+
+def test_a_program_in_another_container_is_seen_to_live_and_to_die(tmp_path: Path) -> None:
+    """By its locks, which are the kernel's: its journal is left alone while it lives; killed, it was interrupted."""
+    path = tmp_path / "runs.db"
+    command = [*CONTAINER, sys.executable, "-c", AGENT, str(path), "commit", "memory", "stay"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as agent:
+        try:
+            assert agent.stdout is not None
+            assert agent.stdout.readline() == "ready\n"
+            assert seen(path) == (Liveness.ALIVE, Status.RUNNING)
+            with SQLiteStore(path) as store:
+                assert recover(store) == Recovery()
+        finally:
+            agent.kill()
+    assert seen(path) == (Liveness.DEAD, Status.INTERRUPTED)
