@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -87,12 +88,36 @@ def test_a_journal_on_the_disk_outlives_the_container(tmp_path: Path) -> None:
         assert not list(store.read_by_type("s", EventType.GAP))
 
 
+def test_what_lies_in_a_containers_memory_is_left_to_it(tmp_path: Path) -> None:
+    """It may start the agent again: from outside nothing is taken, and the next program there has every event."""
+    path = tmp_path / "runs.db"
+    agent = [sys.executable, "-c", AGENT, str(path), "emit", "memory", str(COUNT)]
+    following = f'exec {sys.executable} -c "$NEXT" {path}'
+    command = [*CONTAINER, "sh", "-c", f'"$@"; echo dead; read line; {following}', "-", *agent]
+    environment = {**os.environ, "NEXT": "import sonde, sys; sonde.record(sys.argv[1], session_id='next').close()"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as container:
+        assert container.stdout is not None
+        assert container.stdout.readline() == "dead\n"
+        with SQLiteStore(path) as store:
+            assert recover(store) == pending(store) == Recovery()
+        container.communicate("go on\n", timeout=60)
+    assert container.returncode == 0
+    with SQLiteStore(path) as store:
+        assert numbers(store) == list(range(COUNT))
+        assert not list(store.read_by_type("s", EventType.GAP))
+
+
 @pytest.mark.parametrize("durability", ["commit", "emit"])
 def test_what_went_with_a_containers_memory_is_counted(tmp_path: Path, durability: str) -> None:
-    """By the copy in the mark: what was committed is there, and a gap says how many are missing by an estimate."""
+    """A day later, by the copy in the mark: a gap says how many events are missing by an estimate."""
     path = tmp_path / "runs.db"
     killed_agent(path, durability, "memory")
     with SQLiteStore(path) as store:
+        assert recover(store) == pending(store) == Recovery()
+        for mark in Path(f"{path}-journal.d").iterdir():
+            os.utime(mark, (0, 0))
         found = recover(store)
         assert (found.writers, found.events, found.is_estimate) == (1, 0, True)
         assert numbers(store) == [0]

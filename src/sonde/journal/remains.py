@@ -24,6 +24,7 @@ if HAS_FLOCK:
 
 _RETRY_S = 0.002
 _UNFINISHED_AFTER_S = 60.0
+_ABANDONED_AFTER_S = 24 * 3600.0
 
 
 def folder_of(url: str) -> str:
@@ -222,7 +223,7 @@ def _named(folder: str, suffix: str) -> list[str]:
 
 
 def _open(folder: str, name: str, *, exclusive: bool) -> tuple[int, Header, Words] | None:
-    """Open and lock a mark; ``None`` if its writer lives, if another process has it, or if it is another host's."""
+    """Open and lock a mark; ``None`` if its writer lives, if another process has it, or if it is for others to open."""
     if not HAS_FLOCK:
         return None
     try:
@@ -231,20 +232,23 @@ def _open(folder: str, name: str, *, exclusive: bool) -> tuple[int, Header, Word
         return None
     if _lock(handle, exclusive=exclusive) and os.fstat(handle).st_nlink:
         found = read_mark(handle)
-        if found is not None and _is_lock_shared(handle, found[0]) and found[0].writer_id + MARK == name:
+        if found is not None and _is_for_us(handle, *found) and found[0].writer_id + MARK == name:
             return handle, *found
     os.close(handle)
     return None
 
 
-def _is_lock_shared(handle: int, header: Header) -> bool:
-    """Whether the writer's lock can be seen from here: those of a network's file system may not reach so far.
-
-    It is another container's, too, if one kernel keeps the locks of the very same file system.
-    """
+def _is_for_us(handle: int, header: Header, words: Words) -> bool:
+    """Whether it is known that the writer is dead, and nobody has more of it than is to be seen from here."""
     if header.host == socket.gethostname():
         return True
-    return header.boot != "" and header.boot == boot_id() and header.device == os.fstat(handle).st_dev
+    # The locks of a network's file system may not reach from host to host. Another container's do, if one kernel keeps
+    # those of the very same file system.
+    found = os.fstat(handle)
+    if not header.boot or header.boot != boot_id() or header.device != found.st_dev:
+        return False
+    # What lies in that container's memory is for its own next program, unless none comes.
+    return words.is_last or time.time() - found.st_mtime > _ABANDONED_AFTER_S
 
 
 def _lock(handle: int, *, exclusive: bool) -> bool:
