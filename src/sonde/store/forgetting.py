@@ -79,7 +79,7 @@ class Forgetting:
         used_origins, used_types = used
         with self._attached().reading() as connection, snapshot(connection):
             origins = fetch(connection, _ORIGINS)
-            gone = [row[0] for row in origins if row[0] < last_origin and row[0] not in used_origins]
+            gone = [row[0] for row in origins if 0 < row[0] < last_origin and row[0] not in used_origins]
             kept = set(gone)
             named = {name for row in origins if row[0] not in kept for name in row[1:]} | used_types
             writers = self._gone_writers(connection, named, last_name)

@@ -33,6 +33,10 @@ SCHEMA_VERSION: Final = 3
 # make a text of that.
 TABLES: Final = (
     "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    # When a tree outgrows its first page, SQLite writes a node over the rows that were put there first, and leaves the
+    # others: a salvage of a file that was cut off reads them (:mod:`sonde.store.salvage.leftovers`). So what comes
+    # first, here and in ``origins``, is nothing: rows that no event names. New numbers begin at 1 all the same.
+    "INSERT INTO names (id, name) VALUES (-1, hex(zeroblob(150)))",
     "INSERT INTO names (id, name) VALUES (0, '')",
     """CREATE TABLE streams (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_version INTEGER NOT NULL DEFAULT 1
@@ -45,6 +49,8 @@ TABLES: Final = (
         writer INTEGER NOT NULL,
         UNIQUE (session, plan, task, writer)
     )""",
+    """INSERT INTO origins SELECT -value, -(1 << 62) - value, -(1 << 62), -(1 << 62), -(1 << 62)
+        FROM json_each('[0, 1, 2, 3]')""",
     """CREATE TABLE events (
         position INTEGER PRIMARY KEY,
         stream INTEGER NOT NULL,

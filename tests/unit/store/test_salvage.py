@@ -442,6 +442,25 @@ def test_a_stream_whose_name_is_lost(repair: Repair, plain: Sample, where: Calla
     assert sorted(found.invented_streams) == ["s1", "s2", "s3", "s4"]
 
 
+def test_names_whose_pages_were_cut_off_are_read_where_they_first_stood(repair: Repair, tmp_path: Path) -> None:
+    """Where later names made the tables outgrow their first page, a cut takes all names, and events are kept."""
+    path = tmp_path / "late.db"
+    ledger: Ledger = {}
+    with SQLiteStore(path) as store:
+        for n in range(600):
+            is_late = n >= 300
+            event = Event(
+                "note.taken", n, session_id="s", task_id=f"{n:032x}" if is_late else "", data={"x": "a" * 400}
+            )
+            ledger["w", n + 1] = ("s", event)
+            store.append_batch([Record("s", "w", n + 1, event)])
+    content = path.read_bytes()
+    cut = min(pages_of(path, "names") + pages_of(path, "origins")) - 1
+    found = repair(Sample(content, b"", ledger), content[: cut * PAGE])
+    assert found.kept > 250
+    assert found.quarantined <= 1
+
+
 def test_a_log_that_was_cut_off(repair: Repair, killed: Sample) -> None:
     """What its commits had up to there is kept; of those behind nothing is known."""
     path = repair.path

@@ -24,6 +24,7 @@ from sonde.store.salvage.cells import (
     hidden_cells,
     kind_of,
 )
+from sonde.store.salvage.leftovers import left_over
 from sonde.store.salvage.mending import blocks_of
 from sonde.store.salvage.pages import Pages
 from sonde.store.salvage.shapes import Shapes, Tree
@@ -198,6 +199,9 @@ class Carving:
     def _look_at(self, page: int, image: bytes, *, is_current: bool, is_sound: bool) -> bool:
         """Take what a page holds; says whether that is all of it."""
         kind = kind_of(image, page)
+        if kind in (TABLE_NODE, INDEX_NODE):
+            for table, number, value in left_over(self.owners.get(page, ""), image):
+                self._witness(self.names if table == "names" else self.origins, number, value, 0)
         if kind == TABLE_LEAF:
             return self._look_at_rows(page, image, is_current=is_current, is_sound=is_sound)
         if kind in _INDEX:

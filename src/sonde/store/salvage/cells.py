@@ -60,6 +60,15 @@ def hidden_cells(image: bytes, overflow: Overflow) -> Iterator[Cell]:
             continue
 
 
+def hidden_keys(image: bytes, overflow: Overflow) -> Iterator[Cell]:
+    """The same, of a leaf of an index: whatever reads as a key."""
+    for at in range(8, len(image) - 4):
+        try:
+            yield _leaf_key(image, at, overflow)
+        except (ValueError, IndexError, struct.error):
+            continue
+
+
 def table_cell(image: bytes, at: int, overflow: Overflow) -> Cell:
     """The row at a byte.
 
