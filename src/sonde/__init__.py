@@ -6,10 +6,11 @@
 ...         pass
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# Not from ``typing``: nothing is imported before the command ``sonde`` can see to Ctrl-C.
+TYPE_CHECKING = False
 if TYPE_CHECKING:  # for type checkers, which do not run __getattr__; ``as`` makes a name public to them
+    from typing import Any
+
     from sonde.clock import Clock as Clock
     from sonde.clock import ManualClock as ManualClock
     from sonde.clock import SystemClock as SystemClock
@@ -252,7 +253,9 @@ _ROOMS = frozenset(
 __all__ = [*_HOMES]  # noqa: PLE0604  # the table is the list
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name in _ROOMS:
         return import_module(f"sonde.{name}")
     home = _HOMES.get(name)

@@ -14,6 +14,7 @@ import pytest
 
 from sonde.cli import main
 from sonde.cli.main import COMMANDS
+from sonde.store import SQLiteStore
 
 SONDE = [sys.executable, "-m", "sonde"]
 DEADLINE_S = 30.0
@@ -210,6 +211,48 @@ runpy.run_module("sonde", run_name="__main__")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=DEADLINE_S)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+# Comes first in every Python with this folder on its path: Ctrl-C at the import of a module, or while Python ends.
+CUSTOMISED = """
+import atexit, os, signal, sys
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+class Dying:
+    def __del__(self):
+        interrupt()
+        for _ in range(3): pass  # here the signal's handler runs, and what it raises goes nowhere
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == os.environ["AT"].removesuffix(" (ignored)"):
+            Dying() if "ignored" in os.environ["AT"] else interrupt()
+sys.meta_path.insert(0, Interrupting())
+if os.environ["AT"] == "exit":
+    atexit.register(interrupt)
+"""
+
+
+@pytest.mark.parametrize(
+    "at", ["sonde.cli", "typing", "click", "click (ignored)", "sonde.cli.sessions (ignored)", "rich.console", "exit"]
+)
+def test_ctrl_c_at_any_moment_is_quiet(at: str, tmp_path: Path) -> None:
+    """In the middle of each import, also where Python ignores what a handler raises, and while Python ends."""
+    (tmp_path / "sitecustomize.py").write_text(CUSTOMISED)
+    with_path = {**os.environ, "PYTHONPATH": str(tmp_path), "AT": at}
+    store = tmp_path / "runs.db"
+    with SQLiteStore(store):
+        pass
+    done = sonde("sessions", "--db", str(store), env=with_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (130, False), done
+
+
+def test_a_ctrl_c_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    """As under nohup, and for a command that a script put into the background."""
+    (tmp_path / "sitecustomize.py").write_text(CUSTOMISED)
+    program = ["sh", "-c", "trap '' INT; exec \"$@\"", "-", *SONDE, "--version"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "AT": "click"}
+    done = subprocess.run(program, env=environment, capture_output=True, check=False, timeout=DEADLINE_S)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_the_installed_command_starts_as_the_module_does() -> None:

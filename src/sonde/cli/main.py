@@ -9,7 +9,7 @@ import itertools
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,6 +95,8 @@ class Commands(click.Group):
         if module is None:
             return None
         command: click.Command = importlib.import_module(f"sonde.cli.{module}").command
+        if ctx.obj is not None:
+            ctx.obj()
         return command
 
 
@@ -112,13 +114,16 @@ def sonde(*, debug: bool) -> None:
     """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 usage or bad input, 3 not found, 130 interrupted."""
+def main(argv: Sequence[str] | None = None, *, ready: Callable[[], None] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage or bad input, 3 not found, 130 interrupted.
+
+    ``ready`` is called when the command's module is loaded, before the command begins anything.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in itertools.takewhile(lambda argument: argument.startswith("-"), arguments)
     _open_standard_streams()
     try:
-        code = sonde.main(args=arguments, prog_name="sonde", standalone_mode=False)
+        code = sonde.main(args=arguments, prog_name="sonde", standalone_mode=False, obj=ready)
         sys.stdout.flush()
     except click.exceptions.Exit as error:
         code = error.exit_code
