@@ -114,3 +114,19 @@ def test_progress_is_for_terminals_alone(db: Path, sample: Any, tmp_path: Path) 
     assert done.returncode == 0
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_is_said_to_be_the_copy_s(recorded: Path, sonde: Any, tmp_path: Path) -> None:
+    """The message names the copy and what helps, not the store that is read, and nothing is left there."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mounting, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can't be mounted")
+    try:
+        for options in ([], ["--plain"]):
+            ran = sonde("backup", folder / "copy.db", *options)
+            assert (ran.code, os.listdir(folder)) == (2, [])
+            assert f"cannot back up to '{folder / 'copy.db'}': the disk is full; make room there" in ran.err
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

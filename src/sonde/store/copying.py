@@ -47,6 +47,10 @@ def copy(
         ) from None
     except FileExistsError:
         raise StoreError(f"cannot back up to '{target}': it exists; pass another path, or overwrite=True") from None
+    except apsw.FullError as error:  # of the target: what is read needs no room
+        raise StoreUnavailableError(
+            f"cannot back up to '{target}': the disk is full; make room there, or pass another path"
+        ) from error
     except OSError as error:
         raise StoreUnavailableError(
             f"cannot back up to '{target}': {error.strerror}; check the path and the disk"
