@@ -249,3 +249,26 @@ def test_every_remark_says_what_to_do(killed: Path, sonde: Any) -> None:
     (document,) = sonde("doctor", "--json").documents
     assert document["remarks"]
     assert all(";" in text for text in document["remarks"] if "taken in" not in text)
+
+
+@pytest.mark.parametrize("options", [[], ["--recover"], ["--repair"]])
+def test_what_is_no_file_is_said_to_be_none(options: list[str], db: Path, sonde: Any) -> None:
+    """A named pipe is not waited for, a folder is not missing, and nobody is told to repair either."""
+    os.mkfifo(db)
+    ran = sonde("doctor", *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert "it is no regular file" in ran.err
+    assert "saves what can be read" not in ran.err
+    db.unlink()
+    db.mkdir()
+    ran = sonde("doctor", *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert "saves what can be read" not in ran.err
+    assert "no such file" not in ran.err
+
+
+def test_recover_makes_no_store_of_an_empty_file(db: Path, sonde: Any) -> None:
+    """It is said to be empty, as without --recover, and stays so."""
+    db.touch()
+    ran = sonde("doctor", "--recover")
+    assert (ran.code, "the file is empty" in ran.err, db.stat().st_size) == (3, True, 0)

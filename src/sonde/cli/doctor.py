@@ -76,6 +76,7 @@ def command(
     examination = Examination(surroundings)
     try:
         if take_in:
+            open_sqlite(db).close()  # an empty file is no store, and is not made one
             with open_store(store_path(db), mode="rw") as written:
                 examination.recovered = recover(written).events
         with open_sqlite(db) as store:
@@ -83,6 +84,8 @@ def command(
     except StoreCorruptError as error:
         examination.add_damage(str(error))
     except StoreFormatError as error:
+        if not os.path.isfile(path):
+            raise
         raise type(error)(f"{error}; if sonde wrote it, `{program()} doctor --repair` saves what can be read") from None
     if as_json:
         print_json(examination.document())

@@ -48,6 +48,8 @@ class Surroundings:
 
     def look(self) -> None:
         """All of it. Before the store is open."""
+        if not os.path.isfile(self.path):
+            return  # opening the store says so; opening a named pipe would wait for ever
         try:
             with open(self.path, "rb") as file:
                 header = file.read(100)

@@ -121,8 +121,10 @@ def salvage(
 
 
 def _check(source: str, target: str, lost_path: str) -> None:
-    if not os.path.isfile(source):
+    if not os.path.exists(source):
         raise StoreNotFoundError(f"cannot repair '{source}': no such file; pass the path of the damaged one")
+    if not os.path.isfile(source):
+        raise StoreFormatError(f"cannot repair '{source}': it is no regular file; pass the path of the damaged one")
     for path in (*[f"{target}{suffix}" for suffix in ("", "-wal", "-shm", "-journal")], lost_path):
         if os.path.lexists(path):
             raise StoreError(f"cannot repair '{source}': '{path}' exists; name another output, or remove it first")
