@@ -15,7 +15,7 @@ from sonde.errors import (
 )
 
 _UNAVAILABLE: dict[type[BaseException], str] = {
-    apsw.BusyError: "another process holds it locked; try again, or raise busy_timeout_s",
+    apsw.BusyError: "another process holds it locked; try again when that one is done, or wait longer for it",
     apsw.LockedError: "another connection holds it locked; try again",
     apsw.FullError: "the disk is full; free some space and try again",
     apsw.IOError: "the disk reports an error; check the disk and try again",
