@@ -106,7 +106,7 @@ def test_it_asks(three: Path, sonde: Any) -> None:
         (["--max-size", "0"], "2GB"),
         (["--max-size", "10"], "'10' is no size of a byte or more, with its unit; write it as 500MB or 2GB"),
         (["--older-than", "5"], "'5' is no duration of a second or more, with its unit; write it as 12h, 30d or 8w"),
-        (["--max-size", "50KB"], "100,000 or more"),
+        (["--max-size", "50KB"], "cannot make the file 50,000 bytes small: all events would go; expected 100,000"),
         (["--session", "older", "--keep", "older"], "both name 'older'"),
     ],
 )

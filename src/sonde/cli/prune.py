@@ -22,6 +22,7 @@ from sonde.cli.wording import bytes_text, plural, printable
 from sonde.errors import ConfigError
 from sonde.query import resolve_session
 from sonde.store import PruneReport, Removal, Retention, SQLiteStore
+from sonde.store.retention import LEAST_BYTES
 
 _LISTED = 12
 
@@ -65,6 +66,11 @@ def command(
     if age_s is None and size_bytes is None and max_sessions is None and not sessions:
         raise click.UsageError(
             "nothing says what is to go; give --older-than, --max-size, --max-sessions or --session."
+        )
+    if size_bytes is not None and size_bytes < LEAST_BYTES:
+        raise click.UsageError(
+            f"cannot make the file {size_bytes:,} bytes small: all events would go; expected {LEAST_BYTES:,} or more, "
+            "such as --max-size 500MB, since a file without events takes some 78,000."
         )
     with open_sqlite(db) as store:
         named = [resolve_session(store, name) for name in sessions]
