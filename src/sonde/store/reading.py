@@ -1,4 +1,4 @@
-"""Reading: rows into events, a page at a time, so that no read transaction outlives a call."""
+"""Reading: the events of a store, a page at a time, so that no read transaction outlives a call."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
 
 import apsw
 
 from sonde.errors import StoreCorruptError
-from sonde.events import Position, RecordedEvent, decode_object
+from sonde.events import Position, RecordedEvent
 from sonde.store.contract import StreamInfo
-from sonde.store.expansion import ContentReader
-from sonde.store.names import NameReader
-from sonde.store.origins import OriginReader
+from sonde.store.decoding import Decoding
 from sonde.store.rows import HEAD, LAST_POSITION, fetch
 from sonde.store.sealing import Stretch, StretchDamageError, StretchReader
-from sonde.store.shelving import ContentDamageError
 from sonde.store.stretch import COLUMNS, Row
 
 # The checksum, which takes time, is for who looks for damage: nobody else needs it.
@@ -43,8 +39,6 @@ _STREAMS = """SELECT s.name, coalesce(sa.first_version, a.version, 0),
 _COUNT = f"SELECT ifnull(sum(1 + {HEAD} - first_version), 0) FROM streams"
 _TYPES = "SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?))"
 
-_WITHOUT_SPAN = 50  # hexadecimal digits of ``ids``
-
 _position, _version = itemgetter(0), itemgetter(2)
 
 Page = tuple[list[RecordedEvent], int | None]
@@ -56,10 +50,7 @@ class Reading:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._names = NameReader("names", {0: ""})
-        self._streams = NameReader("streams")
-        self._origins = OriginReader()
-        self._contents = ContentReader()
+        self._decoding = Decoding(url)
         self._stretches = StretchReader()
 
     def stream_page(
@@ -194,69 +185,7 @@ class Reading:
         Raises:
             StoreCorruptError: one cannot be read.
         """
-        # The loop of the whole room: exact dicts, C calls, and no look-up twice.
-        names, streams, origins = self._names.known, self._streams.known, self._origins.known
-        events: list[RecordedEvent] = []
-        append = events.append
-        for position, stream, version, kind, time_ns, origin, seq, _, ids, data in rows:
-            try:
-                stream_id = streams[stream]
-                type_name = names[kind]
-                session_id, plan_id, task_id, writer_id = origins[origin]
-            except KeyError:
-                stream_id = streams.get(stream) or self._streams.fetch(connection, stream)
-                type_name = names.get(kind) or self._names.fetch(connection, kind)
-                found = origins.get(origin) or self._origins.fetch(connection, origin)
-                session_id, plan_id, task_id, writer_id = found
-            try:
-                trace_id = span_id = parent_id = ""
-                if ids is not None:
-                    if type(ids) is bytes:
-                        text = ids.hex()
-                        if len(text) == _WITHOUT_SPAN:
-                            trace_id, parent_id = text[:32], text[32:48]
-                        else:
-                            trace_id, span_id, parent_id = text[:32], text[32:48], text[48:]
-                    else:
-                        trace_id, span_id, parent_id = json.loads(ids)
-                append(
-                    RecordedEvent(
-                        type_name,
-                        time_ns,
-                        session_id,
-                        plan_id,
-                        task_id,
-                        decode_object(data)
-                        if type(data) is str
-                        else self._large(connection, data)
-                        if data is not None
-                        else {},
-                        trace_id,
-                        span_id,
-                        parent_id,
-                        writer_id,
-                        seq,
-                        stream_id=stream_id,
-                        version=version,
-                        position=Position(position),
-                    )
-                )
-            except ContentDamageError as error:
-                raise StoreCorruptError(
-                    f"cannot read event {version} of stream {stream_id!r} in '{self._url}': {error}; check the store "
-                    "with sonde doctor, restore a backup"
-                ) from None
-            except ValueError as error:
-                raise StoreCorruptError(
-                    f"cannot read event {version} of stream {stream_id!r} in '{self._url}': its data is no JSON object "
-                    f"({error}); check the store with sonde doctor"
-                ) from None
-            except (TypeError, AttributeError) as error:  # a number where text was, or the other way round
-                raise StoreCorruptError(
-                    f"cannot read event {version} of stream {stream_id!r} in '{self._url}': {error}; check the store "
-                    "with sonde doctor"
-                ) from None
-        return events
+        return self._decoding.events(connection, rows)
 
     def _stream_rows(self, connection: apsw.Connection, stream: int, start: int, *, rows: int) -> list[Row]:
         """``rows`` of a stream from a version on, or as many as there are: first what is sealed, then the rest."""
@@ -295,6 +224,3 @@ class Reading:
             f"cannot read {what} in '{self._url}': they are not found; check the store with sonde doctor, restore a "
             "backup"
         )
-
-    def _large(self, connection: apsw.Connection, place: int) -> dict[str, Any]:
-        return decode_object(self._contents.expand(connection, place))
