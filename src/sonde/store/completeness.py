@@ -18,6 +18,7 @@ from sonde.store.losses import size, without
 from sonde.store.reading import Reading
 from sonde.store.rows import fetch
 from sonde.store.stretch import Row
+from sonde.store.told import told_by
 
 _LISTED = 5
 _GAP = "SELECT 1 FROM names WHERE id = ? AND name = ?"
@@ -50,9 +51,8 @@ class Hole:
                 (event,) = reader.events(connection, (row,))
             except (StoreCorruptError, ValueError, TypeError):
                 return  # reported as such
-            first, last = event.data.get("first_version"), event.data.get("last_version")
-            if type(first) is int and type(last) is int and first <= last <= version:
-                self._told.append((first, last))
+            if (told := told_by(event)) is not None:
+                self._told.append(told)
 
     def detail(self) -> str:
         """What is missing and what nobody tells of; empty if that is nothing."""

@@ -29,6 +29,10 @@ class Decoding:
         self._origins = OriginReader()
         self._contents = ContentReader()
 
+    def stream_id(self, connection: apsw.Connection, stream: int) -> str:
+        """The name of a stream."""
+        return self._streams.known.get(stream) or self._streams.fetch(connection, stream)
+
     def events(self, connection: apsw.Connection, rows: Sequence[Row]) -> list[RecordedEvent]:
         """Events of rows, sealed or not.
 

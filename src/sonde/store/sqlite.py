@@ -244,7 +244,11 @@ class SQLiteStore:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def read(self, stream_id: str, from_version: int = 0, *, limit: int | None = None) -> Iterator[RecordedEvent]:
-        """The events of a stream from ``from_version`` (inclusive), lazily, in order of version."""
+        """The events of a stream from ``from_version`` (inclusive), lazily, in order of version.
+
+        Raises:
+            StoreCorruptError: an event cannot be read, or isn't found, though nothing removed it.
+        """
 
         def page(attachment: Attachment, connection: apsw.Connection, start: int, rows: int) -> Page:
             return attachment.reader.stream_page(connection, stream_id, start, event_type=None, rows=rows)
@@ -252,7 +256,11 @@ class SQLiteStore:
         return self._paged(page, from_version, limit)
 
     def read_by_type(self, stream_id: str, event_type: str) -> Iterator[RecordedEvent]:
-        """The events of one type in a stream, lazily, in order of version."""
+        """The events of one type in a stream, lazily, in order of version.
+
+        Raises:
+            StoreCorruptError: an event cannot be read, or isn't found, be it of the type or not.
+        """
         wanted = str(event_type)
 
         def page(attachment: Attachment, connection: apsw.Connection, start: int, rows: int) -> Page:
@@ -268,7 +276,7 @@ class SQLiteStore:
         What is appended meanwhile is read too, if it comes before the end is reached.
 
         Raises:
-            StoreCorruptError: an event cannot be read or, without ``types``, isn't found.
+            StoreCorruptError: an event cannot be read, or isn't found, be it of ``types`` or not.
         """
         wanted = _listed(types)
         begin = 0 if after is None else after.value
@@ -278,10 +286,14 @@ class SQLiteStore:
             nonlocal continuity
             reader = attachment.reader
             events, going = reader.all_page(connection, start, types=wanted, rows=rows)
-            if wanted is None and isinstance(reader, Reading):
+            if isinstance(reader, Reading):
                 if continuity is None or start == begin:
-                    continuity = Continuity(self.url, is_whole=begin <= 0)
-                continuity.check(connection, reader, events, is_end=going is None)
+                    continuity = Continuity(self.url, after=begin)
+                if wanted is None:
+                    continuity.check(connection, reader, start, events, is_end=going is None)
+                else:
+                    until = reader.last_position(connection) if going is None else going
+                    continuity.check_filtered(connection, reader, start, until, is_end=going is None)
             return events, going
 
         return self._paged(page, begin, limit)
@@ -300,6 +312,9 @@ class SQLiteStore:
         some 50 ms later from other processes. Ends when the store closes, or once nothing has come for ``timeout_s``.
         If the file is deleted or replaced, it waits for the one that takes its place and goes on with that one's first
         event; what was copied there comes again, with the identity that it had.
+
+        Raises:
+            StoreCorruptError: as :meth:`read_all`.
         """
         wanted = _listed(types)
         attachment = self._attached()
@@ -308,24 +323,37 @@ class SQLiteStore:
             with attachment.reading() as connection:
                 start = attachment.reader.last_position(connection)
         number = self._file.number
+        continuity = Continuity(self.url, after=start, stream_id=stream_id)
+        is_behind = True
 
         def look(position: int) -> tuple[list[RecordedEvent], int]:
-            nonlocal number
+            nonlocal number, continuity, is_behind
             try:
                 attachment = self._attached()
             except (FileChangedError, StoreNotFoundError):  # deleted, and not made again yet
                 return [], position
             if self._file.number != number:
                 number = self._file.number
+                continuity = Continuity(self.url, after=0, stream_id=stream_id)
+                is_behind = True
                 return [], 0
+            reader = attachment.reader
             with attachment.reading() as connection, snapshot(connection):
-                last = attachment.reader.last_position(connection)
+                last = reader.last_position(connection)
                 if last <= position:
                     return [], position
-                events, going = attachment.reader.all_page(
+                events, going = reader.all_page(
                     connection, position, until=last, types=wanted, stream_id=stream_id, rows=_PAGE_ROWS
                 )
-            return events, last if going is None else going
+                reached = last if going is None else going
+                if isinstance(reader, Reading):
+                    is_end = is_behind and reached == last  # the heads of all streams are looked at once
+                    if wanted is None:
+                        continuity.check(connection, reader, position, events, is_end=is_end)
+                    else:
+                        continuity.check_filtered(connection, reader, position, reached, is_end=is_end)
+                    is_behind = is_behind and not is_end
+            return events, reached
 
         return follow(look, start, bell=lambda: self._attachment.bell, timeout_s=timeout_s)
 

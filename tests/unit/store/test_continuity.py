@@ -1,19 +1,22 @@
-"""Who reads all events gets all of them, or an error."""
+"""Who reads events, of all streams or of one, of all types or of some, gets all of them, or an error."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import apsw
 import pytest
 
 from sonde.errors import StoreCorruptError, StoreError
-from sonde.events import Event, Position
+from sonde.events import Event, Position, RecordedEvent
 from sonde.store import Record, Retention, SQLiteStore
 from sonde.store.connections import transaction
 from sonde.store.retention import RETENTION_STREAM
 from sonde.store.salvage import salvage
-from sonde.store.sealing import seal_some
+from sonde.store.sealing import ROWS, seal_some
 
 PAGE_BYTES = 4096
 
@@ -36,11 +39,11 @@ def change(path: Path, *statements: str) -> None:
     connection.close()
 
 
-def seal(path: Path, *, rounds: int) -> None:
+def seal(path: Path, *, rounds: int, least: int = ROWS) -> None:
     connection = apsw.Connection(str(path))
     for _ in range(rounds):
         with transaction(connection):
-            assert seal_some(connection)
+            assert seal_some(connection, least=least)
     connection.close()
 
 
@@ -92,6 +95,133 @@ def test_missing_rows_are_an_error(path: Path, damage: str) -> None:
         read(path)
 
 
+MISSING = [
+    "DELETE FROM stretches WHERE id = (SELECT min(id) FROM stretches)",
+    "DELETE FROM stretches WHERE id = (SELECT id FROM stretches ORDER BY id LIMIT 1 OFFSET 2)",
+    "DELETE FROM events WHERE stream = 1 AND version BETWEEN 1500 AND 1501",
+    "DELETE FROM events WHERE stream = 1 AND version < 1200",
+]
+"""Of streams of 2,000 events, of which the first 1,024 or so are sealed; each damages at most one of them."""
+
+
+def each_types(store: SQLiteStore, types: list[str] | None) -> list[Callable[[], Iterator[RecordedEvent]]]:
+    return [
+        lambda: store.read_all(types=types),
+        lambda: store.read_all(Position(1), types=types),
+        lambda: store.follow(Position.START, types=types, timeout_s=0),
+    ]
+
+
+@pytest.mark.parametrize("types", [["e"], ["never"], ["e", "never"], None])
+@pytest.mark.parametrize("damage", MISSING)
+def test_missing_rows_are_an_error_of_some_types_too(path: Path, damage: str, types: list[str] | None) -> None:
+    """Reading all events of some types, or following them, fails as well, whatever the types of the missing ones."""
+    fill(path, count=6_000, streams=3)
+    seal(path, rounds=1)
+    with SQLiteStore(path, mode="ro") as store:
+        for reading in each_types(store, types):
+            assert sum(1 for _ in reading()) in (0, 5_999, 6_000)
+    change(path, damage)
+    with SQLiteStore(path, mode="ro") as store:
+        for reading in each_types(store, types):
+            with pytest.raises(StoreCorruptError, match=r"events \d+ to \d+ of stream 's-\d' .* not found"):
+                list(reading())
+
+
+@pytest.mark.parametrize("damage", MISSING)
+@pytest.mark.parametrize("event_type", [None, "e", "sonde.gap"])
+def test_a_stream_with_missing_rows_is_an_error(path: Path, damage: str, event_type: str | None) -> None:
+    """Reading the stream that lacks them fails and names them; the others read to their ends."""
+    fill(path, count=6_000, streams=3)
+    with SQLiteStore(path) as store:
+        store.append("other", [Event("sonde.gap")])  # so that the type has a name
+    seal(path, rounds=1)
+    change(path, damage)
+    failed = []
+    with SQLiteStore(path, mode="ro") as store:
+        for stream in ("s-0", "s-1", "s-2"):
+            try:
+                events = list(store.read_by_type(stream, event_type) if event_type else store.read(stream))
+                assert len(events) == (0 if event_type == "sonde.gap" else 2_000)
+            except StoreCorruptError as error:
+                failed += re.findall(r"events \d+ to \d+ of stream '(.*)' .* not found", str(error))
+    assert failed == (["s-0"] if "stretches" not in damage or "min" in damage else ["s-2"])
+
+
+def test_which_versions_are_missing_is_said(path: Path) -> None:
+    """The first of them that follow each other, and no others."""
+    fill(path, count=3_000)
+    change(path, "DELETE FROM events WHERE version IN (700, 701, 702, 2900)")
+    with SQLiteStore(path, mode="ro") as store:
+        for events in (
+            store.read("s-0"),
+            store.read("s-0", 600),
+            store.read("s-0", 701, limit=2),
+            store.read_by_type("s-0", "e"),
+            store.read_all(types="e"),
+        ):
+            with pytest.raises(StoreCorruptError, match=r"events 70[01] to 702 of stream 's-0'"):
+                list(events)
+        assert sum(1 for _ in store.read("s-0", 703, limit=1_000)) == 1_000
+        with pytest.raises(StoreCorruptError, match="events 2900 to 2900"):
+            list(store.read("s-0", 703))
+
+
+def test_some_types_where_retention_made_holes(path: Path) -> None:
+    """Positions that retention emptied make nothing missing, and don't hide what is."""
+    fill(path, count=30_000, streams=3)
+    with SQLiteStore(path) as store:
+        store.truncate("s-1", 7_001)
+        for reading in each_types(store, ["e"]):
+            assert sum(1 for _ in reading()) in (22_999, 23_000)
+    change(path, "DELETE FROM events WHERE stream = 3 AND version = 9999")
+    with SQLiteStore(path) as store:
+        for reading in each_types(store, ["never"]):
+            with pytest.raises(StoreCorruptError, match="events 9999 to 9999 of stream 's-2'"):
+                list(reading())
+
+
+def test_the_last_rows_of_a_stream_cannot_be_left_out(path: Path) -> None:
+    """What the index says is there, though the table lacks it, is found to be missing at the end of a reading."""
+    fill(path, count=20_000, streams=2)
+    connection = apsw.Connection(str(path))
+    # The table's rows go, and the index keeps its entries: as if a page of the table had lost some.
+    (index,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'events'").fetchone()
+    table = index.replace(", UNIQUE (stream, version)", "")
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    connection.execute("PRAGMA writable_schema = ON")
+    rows = connection.execute("SELECT * FROM sqlite_schema WHERE name = 'sqlite_autoindex_events_1'").fetchone()
+    connection.execute("DELETE FROM sqlite_schema WHERE name = 'sqlite_autoindex_events_1'")
+    connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'events'", (table,))
+    connection.close()
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM events WHERE stream = 2 AND version > 9000")
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'events'", (index,))
+    connection.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", rows)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with SQLiteStore(path, mode="ro") as store:
+        for types in (["e"], ["never"], None):
+            with pytest.raises(StoreCorruptError, match="events 9001 to 10000 of stream 's-1'"):
+                list(store.read_all(types=types))
+
+
+def test_what_comes_while_it_is_followed_is_no_hole(path: Path) -> None:
+    """A follower of some types goes on over events of others, what retention removes, and new streams."""
+    fill(path, count=3_000, streams=3)
+    with SQLiteStore(path) as store, SQLiteStore(path) as other:
+        events = store.follow(Position.START, types=["e"], timeout_s=30)
+        assert sum(1 for _ in islice(events, 3_000)) == 3_000
+        other.append("s-0", [Event("else")] * 700)
+        other.truncate("s-0", 1_500)
+        other.append("new", [Event("else"), Event("e")])
+        assert next(events).stream_id == "new"
+        other.append("s-0", [Event("e")])
+        assert next(events).version == 1_701
+
+
 def test_a_stream_that_is_gone_is_an_error(path: Path) -> None:
     """All events of a stream, or its last ones, cannot be missing either, though the versions of others go on."""
     fill(path, count=50)
@@ -129,6 +259,14 @@ def test_a_repaired_store_reads_with_its_holes(path: Path, tmp_path: Path) -> No
     target = tmp_path / "repaired.db"
     assert salvage(path, target).kept == 278
     assert read(target) >= 278
+    for rounds in (0, 1):
+        seal(target, rounds=rounds, least=1)
+        with SQLiteStore(target) as store:
+            for reading in each_types(store, ["e"]):
+                assert sum(1 for _ in reading()) in (277, 278)
+            for stream in ("s-0", "s-1"):
+                assert sum(event.type == "e" for event in store.read(stream)) == 139
+                assert sum(1 for _ in store.read_by_type(stream, "e")) == 139
 
 
 def damaged_in_the_middle(path: Path) -> None:
