@@ -35,6 +35,7 @@ _RUNNING_KEEPS = 1_000  # events, however large: who watches a session needs som
 _RESERVE = 0.05  # below the limit, so that not each new event takes an old one with it
 _FREE_SHARE = 0.10  # of the file may stay free: the next events fill it
 _LOOKED_AT = 5_000  # rows at a time: no read transaction lasts
+_AHEAD = 10_000  # versions: more than one transaction removes
 _NS_PER_S = 1_000_000_000
 
 
@@ -61,6 +62,7 @@ class Pruning:
         self._removals: list[Removal] = []
         self._running: list[str] = []
         self._is_over = False
+        self._looked_until: dict[str, int] = {}  # by stream: all rows below this version were found
         self._events_done = self._events_due = 0
 
     # -- what a caller wants -------------------------------------------------------------------------------------------
@@ -167,20 +169,21 @@ class Pruning:
     def _remove_sessions(self, retention: Retention, sessions: Sequence[str], now_ns: int) -> None:
         due = self.plan(retention, sessions, now_ns)
         for stream, _ in due:
-            self._require_readable(stream)
+            self._require_readable(stream, stream.last_version + 1)
         self._events_due = sum(stream.last_version - stream.first_version + 1 for stream, _ in due)
         for stream, reason in due:
             if self._stop.is_set():
                 return
             self._remove(stream, stream.last_version + 1, reason)
 
-    def _require_readable(self, stream: StreamInfo) -> None:
-        """That all rows of a stream are found, before the first one goes: a fraction of the work of removing them."""
-        for version in range(stream.first_version, stream.last_version + 1, _LOOKED_AT):
-            if self._stop.is_set():
-                return
+    def _require_readable(self, stream: StreamInfo, before_version: int) -> None:
+        """That all rows of a stream below a version are found, before they go: a fraction of the work of removing."""
+        version = max(stream.first_version, self._looked_until.get(stream.stream_id, 0))
+        while version < before_version and not self._stop.is_set():
+            end = min(before_version, version + _LOOKED_AT)
             with self._attached().reading() as connection:
-                removal.look_at_rows(connection, stream.stream_id, version, version + _LOOKED_AT)
+                removal.look_at_rows(connection, stream.stream_id, version, end)
+            self._looked_until[stream.stream_id] = version = end
 
     def plan(self, retention: Retention, sessions: Sequence[str], now_ns: int) -> list[tuple[StreamInfo, Reason]]:
         """The sessions that are to go as a whole, the oldest first, each with the limit that it goes for."""
@@ -212,6 +215,7 @@ class Pruning:
             return
         goal = int(limit * (1 - _RESERVE))
         ended, running = self._ended_and_running(retention)
+        self._look_ahead(ended, running, goal)
         for stream in ended:
             if self._is_small(goal):
                 return
@@ -229,6 +233,20 @@ class Pruning:
                 if stream.stream_id not in retention.keep:
                     (others if running.has(stream) else ended).append(stream)
         return ended, others
+
+    def _look_ahead(self, ended: list[StreamInfo], running: list[StreamInfo], goal: int) -> None:
+        """Look for damage in about what is to go, by the bytes of an average event; in the rest just before it goes."""
+        used = self._used()[0]
+        with self._attached().reading() as connection:
+            total = self._attached().reader.count(connection)
+        left = total * (used - goal) // max(1, used)
+        for streams, kept in ((ended, 0), (running, _RUNNING_KEEPS)):
+            for stream in streams:
+                if left <= 0:
+                    return
+                events = max(0, min(stream.last_version + 1 - stream.first_version - kept, left))
+                self._require_readable(stream, stream.first_version + events)
+                left -= events
 
     def _shorten(self, streams: list[StreamInfo], goal: int) -> None:
         """Take the beginnings of sessions that still run, a twentieth in turn: their ends are about equally old."""
@@ -252,7 +270,11 @@ class Pruning:
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def _remove(self, stream: StreamInfo, before_version: int, reason: Reason, *, goal: int | None = None) -> None:
-        """Remove a stream's beginning; with a goal only until the file's content is that small."""
+        """Remove a stream's beginning; with a goal only until the file's content is that small.
+
+        What goes is looked at before: as far as the next steps come, since nobody knows yet how far that is.
+        """
+        self._require_readable(stream, min(before_version, stream.first_version + _AHEAD))
         for first, end, is_empty in self._steps(stream.stream_id, before_version):
             if end > first:
                 self._removals.append(Removal(stream.stream_id, first, end - 1, is_empty, reason))
@@ -263,6 +285,7 @@ class Pruning:
                 self._collect()
                 if self._is_small(goal):
                     return
+            self._require_readable(stream, min(before_version, end + _AHEAD))
 
     def _steps(self, stream_id: str, before_version: int) -> Iterator[tuple[int, int, bool]]:
         end = 0

@@ -158,7 +158,7 @@ class SQLiteStore:
         Raises:
             StoreUnavailableError: locked past ``busy_timeout_s``, disk full; what went by then is gone.
             StoreCorruptError: the file is damaged; the message says what went by then. Sessions that go as a whole are
-                looked at first.
+                looked at first, and for a size about as many events as it takes.
         """
         pruning = Pruning(self._attached, stop=stop, progress=progress)
         try:

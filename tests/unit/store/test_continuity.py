@@ -293,11 +293,29 @@ def test_a_damaged_session_is_not_half_pruned(path: Path) -> None:
         assert store.removed() == (0, 0)
 
 
-def test_what_went_before_the_damage_is_said(path: Path) -> None:
-    """For the size no session is looked through first: the error names what had gone, and it is on record."""
+def test_the_size_is_not_made_by_half_either(path: Path) -> None:
+    """Damage in what has to go for the size is found before the first event goes."""
     damaged_in_the_middle(path)
     with SQLiteStore(path) as store:
-        with pytest.raises(StoreCorruptError, match=r"removed before that: 3,000 events of 'a'"):
+        with pytest.raises(StoreCorruptError, match=r"nothing was removed; before pruning.*doctor --repair$"):
             store.prune(Retention(max_bytes=100_000))
+        assert store.removed() == (0, 0)
+
+
+def test_what_went_before_the_damage_is_said(path: Path) -> None:
+    """How many events go for a size is guessed: where more have to, the error names what had gone, on record too.
+
+    The session that is damaged behind the guess loses nothing.
+    """
+    with SQLiteStore(path) as store:
+        store.append("small", [Event("e", 1, "small") for _ in range(9_000)])
+    damaged_in_the_middle(path)
+    with SQLiteStore(path) as store:
+        used = store.preview_prune(Retention()).bytes_before
+        with pytest.raises(
+            StoreCorruptError, match=r"removed before that: 9,000 events of 'small', 3,000 events of 'a';"
+        ):
+            store.prune(Retention(max_bytes=used * 55 // 100))
         (note,) = store.read(RETENTION_STREAM)
-        assert note.data["events"] == store.removed()[0] >= 3_000
+        assert note.data["events"] == store.removed()[0] == 12_000
+        assert [info.first_version for info in store.streams() if info.stream_id == "b"] == [1]
