@@ -20,6 +20,7 @@ from sonde.store import collection, removal
 from sonde.store.attachment import Attachment
 from sonde.store.connections import FileLock, snapshot, transaction
 from sonde.store.contract import StreamInfo
+from sonde.store.estimation import Estimation
 from sonde.store.forgetting import Forgetting
 from sonde.store.location import MEMORY
 from sonde.store.removal import Pace
@@ -107,10 +108,11 @@ class Pruning:
         """What :meth:`run` would do. Changes nothing; of bytes it says an estimate. Reads the events concerned."""
         due = self.plan(retention, sessions, now_ns)
         used = self._used()[0]
+        estimation = Estimation(lambda: self._attached().reading())
         removals = []
         freed = 0
         for done, (stream, reason) in enumerate(due, 1):
-            size_bytes = self._estimate(stream)
+            size_bytes = estimation.bytes_of(stream.stream_id)
             freed += size_bytes
             removals.append(
                 Removal(stream.stream_id, stream.first_version, stream.last_version, True, reason, size_bytes)
@@ -129,7 +131,7 @@ class Pruning:
                 if stream.stream_id in gone:
                     continue
                 most = stream.last_version - stream.first_version + 1
-                whole_bytes = max(1, self._estimate(stream))
+                whole_bytes = max(1, estimation.bytes_of(stream.stream_id))
                 events = min(most, -(-most * excess // whole_bytes))
                 if stream in running:
                     events = min(events, most - _RUNNING_KEEPS)
@@ -142,10 +144,6 @@ class Pruning:
                     excess -= size_bytes
                     freed += size_bytes
         return PruneReport(removals, self._running, used, max(0, used - freed), is_over=excess > 0)
-
-    def _estimate(self, stream: StreamInfo) -> int:
-        with self._attached().reading() as connection, snapshot(connection):
-            return removal.estimated_bytes(connection, stream.stream_id)
 
     def truncate(self, stream_id: str, before_version: int) -> int:
         """Remove the events of one stream below a version; says how many."""

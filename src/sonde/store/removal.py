@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import apsw
 
 from sonde.store import collection
-from sonde.store.block import block_of
 from sonde.store.contents import count_uses
 from sonde.store.rows import HEAD, LAST_POSITION, fetch
-from sonde.store.sealing import StretchDamageError, StretchReader, remove_sealed
+from sonde.store.sealing import remove_sealed
 
 _STREAM = f"SELECT id, first_version, {HEAD} FROM streams WHERE name = ?"
 # A stretch is rewritten if it is cut: that once, at the goal, and not at each step.
@@ -22,17 +19,9 @@ _STRETCH_END = "SELECT last_version + 1 FROM stretches WHERE stream = ? AND firs
 # Positions are given behind the last one that is there; deleting that one must not give it again.
 _NOTE = f"""UPDATE retention SET floor = max(floor, {LAST_POSITION}),
     removed_events = removed_events + ?, removed_streams = removed_streams + ?"""
-_ROW_BYTES = 75  # a row without its data, and its place in the index
-_INLINE = """SELECT count(*), sum(CASE typeof(data) WHEN 'text' THEN length(data) END) FROM events WHERE stream = ?"""
-_NAMED = "SELECT data >> 16, count(*) FROM events WHERE stream = ? AND typeof(data) = 'integer' GROUP BY 1"
 # The data stands last in a row: to tell its type, each row is looked up.
 _LOOK = """SELECT count(typeof(data)) FROM events
     WHERE stream = (SELECT id FROM streams WHERE name = ?) AND version >= ? AND version < ?"""
-_SEALED = "SELECT sum(length(bytes)) FROM stretches WHERE stream = ?"
-# By shares of blocks of average size: where the bytes of one are, sharing rows with others, is not asked.
-_CONTENTS = """SELECT sum(min(1.0, named.value ->> 1 * 1.0 / u.count)) *
-        (SELECT sum(length(bytes)) FROM blocks) / (SELECT max(1, count(*)) FROM uses)
-    FROM json_each(?) AS named JOIN uses AS u ON u.block = named.value ->> 0 WHERE u.count > 0"""
 
 
 class Pace:
@@ -106,29 +95,6 @@ def removed(connection: apsw.Connection) -> tuple[int, int]:
     """How many events retention has removed since the file was made, and how many sessions as a whole."""
     ((events, streams),) = fetch(connection, "SELECT removed_events, removed_streams FROM retention")
     return int(events), int(streams)
-
-
-def estimated_bytes(connection: apsw.Connection, stream_id: str) -> int:
-    """What a stream's events take in the file, about. Contents that others share count by share."""
-    number = fetch(connection, "SELECT id FROM streams WHERE name = ?", (stream_id,))[0][0]
-    ((rows, inline),) = fetch(connection, _INLINE, (number,))
-    ((sealed,),) = fetch(connection, _SEALED, (number,))
-    named = Counter(dict(fetch(connection, _NAMED, (number,))))
-    named.update(_named_sealed(connection, number))
-    ((contents,),) = fetch(connection, _CONTENTS, (json.dumps(list(named.items())),))
-    return int(rows * _ROW_BYTES + (inline or 0) + (sealed or 0) + (contents or 0))
-
-
-def _named_sealed(connection: apsw.Connection, stream: int) -> Iterator[int]:
-    """The blocks that a stream's sealed events name, each as often as it is."""
-    reader = StretchReader()
-    version = 0
-    while (stretch := reader.of_stream(connection, stream, version)) is not None:
-        version = stretch.last_version + 1
-        try:
-            yield from (block_of(row[-1]) for row in reader.rows(connection, stretch) if type(row[-1]) is int)
-        except StretchDamageError:  # an estimate does without
-            continue
 
 
 def used_bytes(connection: apsw.Connection) -> tuple[int, int]:

@@ -16,8 +16,13 @@ MOST_BLOCKS = 64
 """On a shelf."""
 
 _ROW = "SELECT id, bytes FROM blocks WHERE id >= ? ORDER BY id LIMIT 1"
+_SIZE = "SELECT length(bytes) FROM blocks WHERE id >= ? ORDER BY id LIMIT 1"
 _ROWS = "SELECT id, bytes FROM blocks WHERE id > ? ORDER BY id LIMIT ?"
 _LAST_SHELF = "SELECT ifnull(max(id), 0) FROM blocks WHERE substr(bytes, 1, 3) = x'425a68'"
+
+
+SizedBlock = tuple[list[Entry], int]
+"""The entries of a block, and how many bytes it takes in the file: on a shelf its share, by what all are inflated."""
 
 
 class ContentDamageError(ValueError):
@@ -31,6 +36,18 @@ def read_row(connection: apsw.Connection, block: int) -> dict[int, list[Entry]]:
         ContentDamageError: it is not there, or not what was written.
     """
     return _entries(block, _read_raw(connection, block))
+
+
+def read_sized(connection: apsw.Connection, block: int) -> dict[int, SizedBlock]:
+    """As :func:`read_row`, each with its size.
+
+    Raises:
+        ContentDamageError: it is not there, or not what was written.
+    """
+    raw = _read_raw(connection, block)
+    ((row_bytes,),) = fetch(connection, _SIZE, (block,))
+    whole = max(1, sum(map(len, raw.values())))
+    return {number: (its, row_bytes * len(raw[number]) // whole) for number, its in _entries(block, raw).items()}
 
 
 def read_block(connection: apsw.Connection, block: int) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ import pytest
 from sonde.errors import ConfigError
 from sonde.events import Event, Position
 from sonde.store import RETENTION_STREAM, PruneReport, Record, Removal, Retention, SQLiteStore
-from sonde.store.connections import FileLock
+from sonde.store.connections import FileLock, transaction
 from sonde.store.forgetting import Forgetting
 from sonde.store.pruning import KEPT_NOTES
 from sonde.store.removal import Pace
 from sonde.store.retention import LEAST_BYTES
+from sonde.store.shelving import shelve_some
 
 NS = 1_000_000_000
 DAY_S = 86_400
@@ -238,6 +240,36 @@ def test_a_preview_changes_nothing(store: SQLiteStore) -> None:
     ]
     freed, estimated = (one.bytes_before - one.bytes_after for one in (report, preview))
     assert freed / 2 < estimated < freed * 2
+
+
+@pytest.mark.parametrize("is_shelved", [False, True])
+def test_a_preview_counts_what_goes_with_the_last_that_names_it(store: SQLiteStore, *, is_shelved: bool) -> None:
+    """Contexts that are resent each turn refer to pieces that no event names: they count, on shelves and off them."""
+    said = random.Random(7)
+    for name in ("a", "b", "c", "d"):
+        context: list[dict[str, str]] = []
+        for turn in range(60):
+            context.append({"role": "user", "content": said.randbytes(200).hex()})
+            store.append(name, [Event("chat", turn + 1, name, data={"messages": context[-30:]})])
+    if is_shelved:
+        with store._attachment.writing("tend") as connection, transaction(connection):
+            after = 0
+            while (until := shelve_some(connection, after, least=1)) > after:
+                after = until
+    preview = store.preview_prune(Retention(), sessions=["a", "b", "c"])
+    report = store.prune(Retention(), sessions=["a", "b", "c"])
+    freed, estimated = (one.bytes_before - one.bytes_after for one in (report, preview))
+    assert freed * 0.75 < estimated < freed * 1.35
+
+
+def test_a_preview_counts_what_sessions_share_once(store: SQLiteStore) -> None:
+    """Data that a session which stays has too is no gain, and with the last session that has it all of it is."""
+    texts = [random.Random(turn).randbytes(3_000).hex() for turn in range(100)]
+    for name in ("a", "b"):
+        store.append(name, [Event("chat", 1, name, data={"text": text}) for text in texts])
+    one, both = (store.preview_prune(Retention(), sessions=sessions) for sessions in (["a"], ["a", "b"]))
+    assert one.bytes_before - one.bytes_after < 50_000
+    assert [removal.size_bytes > 300_000 for removal in both.removals] == [False, True]
 
 
 def test_a_preview_by_bytes(store: SQLiteStore) -> None:
