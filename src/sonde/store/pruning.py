@@ -15,8 +15,8 @@ from contextlib import contextmanager
 import apsw
 
 from sonde.errors import StoreCorruptError
-from sonde.events import Event, EventType
 from sonde.store import collection, removal
+from sonde.store.account import removed_text
 from sonde.store.attachment import Attachment
 from sonde.store.connections import FileLock, snapshot, transaction
 from sonde.store.contract import StreamInfo
@@ -29,9 +29,6 @@ from sonde.store.running import Running
 
 Progress = Callable[[int, int], None]
 
-KEPT_NOTES = 1_000
-_NAMED = 5  # sessions in an error
-_LISTED = 100  # removals in one event
 _RUNNING_KEEPS = 1_000  # events, however large: who watches a session needs something to look at
 _RESERVE = 0.05  # below the limit, so that not each new event takes an old one with it
 _FREE_SHARE = 0.10  # of the file may stay free: the next events fill it
@@ -357,21 +354,6 @@ def oldest_first(attachment: Attachment, connection: apsw.Connection) -> list[St
     return sorted(streams, key=lambda stream: stream.last_position)
 
 
-def removed_text(removals: Sequence[Removal]) -> str:
-    """What a prune that stopped half-way had removed.
-
-    >>> removed_text([Removal("s-1", 1, 1_200, False, "age")])
-    "removed before that: 1,200 events of 's-1'; the rest is as it was"
-    >>> removed_text([])
-    'nothing was removed'
-    """
-    if not removals:
-        return "nothing was removed"
-    listed = ", ".join(f"{removal.events:,} events of {removal.stream_id!r}" for removal in removals[:_NAMED])
-    more = f" and of {len(removals) - _NAMED:,} more sessions" if len(removals) > _NAMED else ""
-    return f"removed before that: {listed}{more}; the rest is as it was"
-
-
 def _reason(retention: Retention, sessions: Sequence[str], stream: StreamInfo, now_ns: int) -> Reason | None:
     if stream.stream_id in sessions:
         return "session"
@@ -379,32 +361,6 @@ def _reason(retention: Retention, sessions: Sequence[str], stream: StreamInfo, n
     if retention.max_age_s is not None and 0 < stream.last_time_ns < now_ns - retention.max_age_s * _NS_PER_S:
         return "age"
     return None
-
-
-def note_event(report: PruneReport, *, now_ns: int) -> Event:
-    """What is put on record of a prune: an event that doesn't grow with what was removed."""
-    reasons: dict[str, int] = {}
-    for removal_ in report.removals:
-        reasons[removal_.reason] = reasons.get(removal_.reason, 0) + removal_.events
-    data = {
-        "pid": os.getpid(),
-        "events": report.events,
-        "sessions": report.sessions,
-        "reasons": reasons,
-        "bytes_before": report.bytes_before,
-        "bytes_after": report.bytes_after,
-        "removed": [
-            {
-                "stream_id": removal_.stream_id,
-                "from_version": removal_.from_version,
-                "to_version": removal_.to_version,
-                "is_whole": removal_.is_whole,
-                "reason": removal_.reason,
-            }
-            for removal_ in report.removals[:_LISTED]
-        ],
-    }
-    return Event(EventType.RETENTION.value, now_ns, data=data)
 
 
 _LOCKS: set[FileLock] = set()

@@ -21,6 +21,7 @@ from sonde.errors import (
 )
 from sonde.events import Event, Position, RecordedEvent
 from sonde.store import copying, identities, liveness, removal, schema, verification
+from sonde.store.account import KEPT_NOTES, note_event
 from sonde.store.attachment import Attachment
 from sonde.store.connections import snapshot, transaction
 from sonde.store.continuity import Continuity
@@ -40,7 +41,7 @@ from sonde.store.forking import forks
 from sonde.store.location import MEMORY, Mode
 from sonde.store.names import storable
 from sonde.store.open_file import FileChangedError, FileState
-from sonde.store.pruning import KEPT_NOTES, Pruning, note_event
+from sonde.store.pruning import Pruning
 from sonde.store.reading import Page, Reading
 from sonde.store.retention import RETENTION_STREAM, PruneReport, Retention
 from sonde.store.upkeep import Upkeep

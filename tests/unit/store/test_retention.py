@@ -15,9 +15,9 @@ import pytest
 from sonde.errors import ConfigError
 from sonde.events import Event, Position
 from sonde.store import RETENTION_STREAM, PruneReport, Record, Removal, Retention, SQLiteStore
+from sonde.store.account import KEPT_NOTES
 from sonde.store.connections import FileLock, transaction
 from sonde.store.forgetting import Forgetting
-from sonde.store.pruning import KEPT_NOTES
 from sonde.store.removal import Pace
 from sonde.store.retention import LEAST_BYTES
 from sonde.store.shelving import shelve_some
