@@ -202,7 +202,7 @@ def killed_in_the_middle(folder: Path, rounds: int, seed: int) -> int:
             assert store.prune(Retention(max_sessions=2)).is_complete  # its lock died with it
     with SQLiteStore(path) as store:
         store.prune(Retention(), sessions=[stream.stream_id for stream in store.streams()])
-        with store._attachment.reading() as connection:
+        with store._handle.attachment.reading() as connection:
             assert connection.execute("SELECT count(*) FROM blocks").fetchall() == [(0,)]
     return hit
 

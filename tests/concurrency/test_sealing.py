@@ -30,7 +30,7 @@ for turn in range(1, 1_000_000):
     store.append_batch([Record(f"s{n}", "w", turn * 3 + n, event) for n, event in enumerate(events)])
     print(turn, flush=True)
     if turn % 4 == 0:
-        with store._attachment.writing("tend") as connection:
+        with store._handle.attachment.writing("tend") as connection:
             with transaction(connection):
                 seal_some(connection, least=1)
             with transaction(connection):

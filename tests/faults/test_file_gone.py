@@ -147,7 +147,7 @@ def test_what_waits_while_the_file_goes_is_written_to_the_new_one(tmp_path: Path
         assert rec.flush(LIMIT_S)
         with sonde.store.open(path) as other:
             assert isinstance(other, SQLiteStore)
-            with other._attachment.writing("append to"):  # nothing can be committed meanwhile
+            with other._handle.attachment.writing("append to"):  # nothing can be committed meanwhile
                 for i in range(5_000):
                     rec.emit("n", i=i)
                 delete_all(path)
@@ -200,7 +200,7 @@ def test_what_an_earlier_gap_said_is_said_again(tmp_path: Path) -> None:
         assert rec.flush(LIMIT_S)
         with sonde.store.open(path) as other:
             assert isinstance(other, SQLiteStore)
-            with other._attachment.writing("append to"):
+            with other._handle.attachment.writing("append to"):
                 for i in range(5_000):
                     rec.emit("n", i=i)
         rec.flush(LIMIT_S)

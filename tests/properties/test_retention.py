@@ -97,7 +97,7 @@ class RetentionMachine(RuleBasedStateMachine):
     def forget(self, store: int, streams: int, ranges: int) -> None:
         """With a short memory: emptied streams may begin anew."""
         pace = Pace(3, least=1, most=5, wait=lambda _: None)
-        attached = self.stores[store]._attachment
+        attached = self.stores[store]._handle.attachment
         assert Forgetting(
             lambda: attached, living=(), pace=pace, is_stopped=bool, kept_streams=streams, kept_ranges=ranges
         ).run()
@@ -144,7 +144,7 @@ class RetentionMachine(RuleBasedStateMachine):
         self.stores[0].prune(Retention(), sessions=[RETENTION_STREAM])
         self.stores[0].truncate(RETENTION_STREAM, 1_000_000)
         self.forget(0, 0, 0)
-        with self.stores[0]._attachment.reading() as connection:
+        with self.stores[0]._handle.attachment.reading() as connection:
             left = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in TABLES}
             left["seen"] = connection.execute("SELECT count(DISTINCT writer) FROM seen").fetchall()[0][0]
         assert (left["blocks"], left["pieces"], left["uses"]) == (0, 0, 0)

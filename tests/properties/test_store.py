@@ -117,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(least=st.integers(1, 12))
     def seal(self, least: int) -> None:
         """What is sealed reads, and goes, as what isn't."""
-        with self.store._attachment.writing("tend") as connection, transaction(connection):
+        with self.store._handle.attachment.writing("tend") as connection, transaction(connection):
             seal_some(connection, least=least)
 
     @rule(mode=st.sampled_from(["create", "rw"]))

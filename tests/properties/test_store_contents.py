@@ -170,7 +170,7 @@ class ContentsMachine(RuleBasedStateMachine):
     @rule(store=st.integers(0, 1), rows=st.booleans())
     def tend(self, store: int, rows: bool) -> None:
         """Rows are sealed, or blocks go on a shelf."""
-        with self.stores[store]._attachment.writing("tend") as connection, transaction(connection):
+        with self.stores[store]._handle.attachment.writing("tend") as connection, transaction(connection):
             if rows:
                 seal_some(connection, least=1)
             else:
@@ -193,7 +193,7 @@ class ContentsMachine(RuleBasedStateMachine):
     def nothing_else_is(self) -> None:
         """Each block is counted exactly, and is named; contents without events don't exist."""
         assert list(self.stores[0].verify()) == []
-        with self.stores[0]._attachment.reading() as connection:
+        with self.stores[0]._handle.attachment.reading() as connection:
             assert list(connection.execute("SELECT block FROM uses WHERE count <= 0")) == []
             numbers = [(number,) for number, _ in all_blocks(connection)]
             assert list(connection.execute("SELECT block FROM uses ORDER BY block")) == numbers

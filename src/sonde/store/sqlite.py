@@ -15,7 +15,6 @@ from sonde.errors import (
     StoreClosedError,
     StoreCorruptError,
     StoreError,
-    StoreFormatError,
     StoreNotFoundError,
     StoreUnavailableError,
 )
@@ -34,11 +33,10 @@ from sonde.store.contract import (
     StreamInfo,
     known_durability,
 )
-from sonde.store.departure import leave
 from sonde.store.failures import Translation
 from sonde.store.following import follow
-from sonde.store.forking import forks
-from sonde.store.location import MEMORY, Mode
+from sonde.store.handle import Handle
+from sonde.store.location import Mode
 from sonde.store.names import storable
 from sonde.store.open_file import FileChangedError, FileState
 from sonde.store.pruning import Pruning
@@ -84,30 +82,18 @@ class SQLiteStore:
         busy_timeout_s: float = 5.0,
         durability: Durability | str = Durability.COMMIT,
     ) -> None:
-        self._path = os.fspath(path)
-        if self._path not in ("", MEMORY):
-            self._path = os.path.abspath(os.path.expanduser(self._path))  # the working folder may change
-        self._mode: Mode = mode
-        self._busy_timeout_s = busy_timeout_s
-        self._durability = known_durability(durability)
-        self._closed = False
-        self._renewing = threading.Lock()
-        self._attachment = self._attach()
+        self._handle = Handle(path, mode, busy_timeout_s=busy_timeout_s, durability=known_durability(durability))
         self._upkeep = Upkeep()
-        self._file = FileState(1, None)
-        self._homeless: list[str] = []  # writers that are not registered in the file that is there now
-        with forks.opening:
-            forks.stores.add(self)
 
     @property
     def url(self) -> str:
         """The absolute path, or ``":memory:"``."""
-        return self._attachment.location.url
+        return self._handle.attachment.location.url
 
     @property
     def read_only(self) -> bool:
         """Whether the store can only be read: opened so, or a file of the original."""
-        return not self._attachment.location.writable
+        return not self._handle.attachment.location.writable
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -137,7 +123,7 @@ class SQLiteStore:
 
     def truncate(self, stream_id: str, before_version: int) -> int:
         """Remove the events of a stream below a version, in short transactions; says how many. Space is given back."""
-        return Pruning(self._attached).truncate(stream_id, before_version)
+        return Pruning(self._handle.attached).truncate(stream_id, before_version)
 
     def prune(
         self,
@@ -161,7 +147,7 @@ class SQLiteStore:
             StoreCorruptError: the file is damaged; the message says what went by then. Sessions that go as a whole are
                 looked at first, and for a size about as many events as it takes.
         """
-        pruning = Pruning(self._attached, stop=stop, progress=progress)
+        pruning = Pruning(self._handle.attached, stop=stop, progress=progress)
         try:
             report = pruning.run(retention, sessions=tuple(sessions), now_ns=time.time_ns(), is_thorough=is_thorough)
         except StoreCorruptError:
@@ -181,7 +167,7 @@ class SQLiteStore:
         progress: Callable[[int, int], None] | None = None,
     ) -> PruneReport:
         """What :meth:`prune` would do now. Changes nothing."""
-        pruning = Pruning(self._attached, progress=progress)
+        pruning = Pruning(self._handle.attached, progress=progress)
         return pruning.preview(retention, sessions=tuple(sessions), now_ns=time.time_ns())
 
     def note_prune(self, report: PruneReport) -> None:
@@ -197,11 +183,11 @@ class SQLiteStore:
         Looks at all events, without a lock. The newest emptied streams (1,000) and writers without events (10,000
         ranges of numbers) stay: versions go on, and what they wrote is not taken in a second time.
         """
-        return Pruning(self._attached, stop=stop).forget()
+        return Pruning(self._handle.attached, stop=stop).forget()
 
     def removed(self) -> tuple[int, int]:
         """How many events retention has removed since the file was made, and how many sessions as a whole."""
-        attachment = self._attached()
+        attachment = self._handle.attached()
         if attachment.is_original:
             return 0, 0
         with attachment.reading() as connection:
@@ -210,14 +196,14 @@ class SQLiteStore:
     def _write(
         self, records_for: Callable[[Attachment], Sequence[Record]], expected_version: int | None
     ) -> AppendResult:
-        attachment = self._attached(look=False)  # which is done under the lock
+        attachment = self._handle.attached(look=False)  # which is done under the lock
         while True:
             try:
                 return self._append(attachment, records_for(attachment), expected_version)
             except FileChangedError:  # nothing was written; the next attempt goes to what is there now, or says why not
                 if attachment.is_current():
                     raise
-            attachment = self._attached()
+            attachment = self._handle.attached()
 
     def _append(self, attachment: Attachment, records: Sequence[Record], expected_version: int | None) -> AppendResult:
         writer = attachment.writer
@@ -240,7 +226,7 @@ class SQLiteStore:
         Older events are put together and compressed, and so is large data: they take a fourth of the space, and read as
         before. ``is_ending``: smaller amounts are due too. A persister calls it.
         """
-        return self._upkeep.step(self._attached(), is_ending=is_ending)
+        return self._upkeep.step(self._handle.attached(), is_ending=is_ending)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -318,23 +304,23 @@ class SQLiteStore:
             StoreCorruptError: as :meth:`read_all`.
         """
         wanted = _listed(types)
-        attachment = self._attached()
+        attachment = self._handle.attached()
         start = 0 if after is None else after.value
         if after is None:
             with attachment.reading() as connection:
                 start = attachment.reader.last_position(connection)
-        number = self._file.number
+        number = self._handle.file.number
         continuity = Continuity(self.url, after=start, stream_id=stream_id)
         is_behind = True
 
         def look(position: int) -> tuple[list[RecordedEvent], int]:
             nonlocal number, continuity, is_behind
             try:
-                attachment = self._attached()
+                attachment = self._handle.attached()
             except (FileChangedError, StoreNotFoundError):  # deleted, and not made again yet
                 return [], position
-            if self._file.number != number:
-                number = self._file.number
+            if self._handle.file.number != number:
+                number = self._handle.file.number
                 continuity = Continuity(self.url, after=0, stream_id=stream_id)
                 is_behind = True
                 return [], 0
@@ -356,22 +342,22 @@ class SQLiteStore:
                     is_behind = is_behind and not is_end
             return events, reached
 
-        return follow(look, start, bell=lambda: self._attachment.bell, timeout_s=timeout_s)
+        return follow(look, start, bell=lambda: self._handle.attachment.bell, timeout_s=timeout_s)
 
     def streams(self) -> list[StreamInfo]:
         """All streams, in the order in which they were made."""
-        attachment = self._attached()
+        attachment = self._handle.attached()
         with attachment.reading() as connection:
             return attachment.reader.streams(connection)
 
     def head(self, stream_id: str) -> int:
         """The version of a stream's last event; 0 if there is no such stream."""
-        attachment = self._attached()
+        attachment = self._handle.attached()
         with attachment.reading() as connection:
             return attachment.reader.head(connection, stream_id)
 
     def _paged(self, page: _PageReader, start: int, limit: int | None) -> Iterator[RecordedEvent]:
-        self._check_open()  # at the call, not at the first step
+        self._handle.check_open()  # at the call, not at the first step
         return self._pages(page, start, limit)
 
     def _pages(self, page: _PageReader, start: int, limit: int | None) -> Iterator[RecordedEvent]:
@@ -381,12 +367,12 @@ class SQLiteStore:
         number = 0
         while going is not None and (left is None or left > 0):
             try:
-                attachment = self._attached()
-                if self._file.number != number and number:  # what follows there doesn't follow on what was read
+                attachment = self._handle.attached()
+                if self._handle.file.number != number and number:  # what follows there doesn't follow on what was read
                     raise StoreUnavailableError(
                         f"cannot read on in event store '{self.url}': its file was replaced meanwhile; read again"
                     )
-                number = self._file.number
+                number = self._handle.file.number
                 with attachment.reading() as connection, snapshot(connection):
                     events, going = page(attachment, connection, going, rows if left is None else min(rows, left))
             except StoreClosedError:
@@ -405,33 +391,15 @@ class SQLiteStore:
 
     def register_writer(self, writer_id: str) -> None:
         """Declare that this process records as ``writer_id``, until ``release_writer`` or its death. Idempotent."""
-        self._register(self._attached(), writer_id)
-
-    def _register(self, attachment: Attachment, writer_id: str) -> None:
-        names = attachment.writer.names
-        committed = False
-        with attachment.writing("register a writer in") as connection:
-            if attachment.lock_files is not None:
-                attachment.lock_files.hold(writer_id)
-            try:
-                with transaction(connection):
-                    liveness.register(connection, names.intern(connection, storable(writer_id)))
-                committed = True
-            finally:
-                names.settle(committed=committed)
+        self._handle.register(writer_id)
 
     def release_writer(self, writer_id: str) -> None:
         """Declare that the writer has ended in good order. Idempotent."""
-        attachment = self._attached()
-        with attachment.writing("release a writer in") as connection:
-            with transaction(connection):
-                liveness.release(connection, writer_id)
-            if attachment.lock_files is not None:
-                attachment.lock_files.let_go(writer_id)
+        self._handle.release(writer_id)
 
     def liveness(self, writer_id: str) -> Liveness:
         """Whether the process that records as ``writer_id`` is alive."""
-        attachment = self._attached()
+        attachment = self._handle.attached()
         if attachment.is_original:
             return Liveness.UNKNOWN
         with attachment.reading() as connection:
@@ -440,7 +408,7 @@ class SQLiteStore:
 
     def seen(self, writer_id: str) -> list[tuple[int, int]]:
         """The numbers of a writer's events that were ever stored, as closed ranges; also of those that are removed."""
-        attachment = self._attached()
+        attachment = self._handle.attached()
         if attachment.is_original:
             return []
         with attachment.reading() as connection:
@@ -450,7 +418,7 @@ class SQLiteStore:
 
     def health(self) -> StoreHealth:
         """Figures about the store. Cheap; :meth:`verify` reads everything."""
-        attachment = self._attached()
+        attachment = self._handle.attached()
         ok, detail, events, version = True, "", 0, 0
         try:
             with attachment.reading() as connection:
@@ -470,7 +438,7 @@ class SQLiteStore:
 
         ``progress`` is called with events read and events in all. A file of the original has no checksums: nothing.
         """
-        attachment = self._attached()
+        attachment = self._handle.attached()
         if not isinstance(attachment.reader, Reading):
             return iter(())
         return verification.verify(attachment.reading, attachment.location.url, progress)
@@ -492,75 +460,12 @@ class SQLiteStore:
             StoreError: the target exists and ``overwrite`` isn't given.
         """
         path = os.path.abspath(os.path.expanduser(target))
-        with Translation("back up", self.url), self._attached().connections.reading() as connection:
+        with Translation("back up", self.url), self._handle.attached().connections.reading() as connection:
             copying.copy(connection, path, overwrite=overwrite, progress=progress, is_plain=is_plain)
 
     def close(self) -> None:
         """Close. Idempotent; iterators in flight end, and the handle's writers count as ended in good order."""
-        if self._closed:
-            return
-        attachment = self._attachment
-        inherited = attachment.pid != os.getpid()
-        if not inherited and attachment.lock_files is not None:
-            for writer_id in attachment.lock_files.held:
-                try:
-                    self.release_writer(writer_id)
-                except StoreError:  # the next look finds the lock gone, and judges by the process
-                    attachment.lock_files.let_go(writer_id)
-        self._closed = True
-        if inherited:
-            attachment.abandon()
-        else:
-            attachment.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # --- what this process has open ----------------------------------------------------------------------------------
-
-    def _attach(self) -> Attachment:
-        with forks.opening:
-            return Attachment(self._path, self._mode, busy_timeout_s=self._busy_timeout_s, durability=self._durability)
-
-    def _attached(self, *, look: bool = True) -> Attachment:
-        """What this process has open: anew in the child of a fork, and where the path names another file by now."""
-        self._check_open()
-        attachment = self._attachment
-        is_ours = attachment.pid == os.getpid() and not self._homeless
-        if is_ours and (attachment.is_current() if look else not attachment.connections.is_retired):
-            return attachment
-        with self._renewing:
-            if self._attachment is attachment:
-                if attachment.pid != os.getpid():
-                    fresh = self._attach()
-                    attachment.abandon()
-                    self._attachment = fresh
-                elif not attachment.is_current():
-                    self._step_over(attachment)
-            while self._homeless and self._attachment.location.writable:
-                self._register(self._attachment, self._homeless[-1])
-                self._homeless.pop()
-            return self._attachment
-
-    def _step_over(self, gone: Attachment) -> None:
-        """From a file that was deleted, replaced or written over to what is at the path now. Under ``_renewing``."""
-        with forks.opening:  # none comes into being meanwhile
-            stores = [store for store in forks.stores if isinstance(store, SQLiteStore)]
-        others = [store._attachment.connections for store in stores if store is not self]
-        leave(gone.connections, others, timeout_s=self._busy_timeout_s)
-        self._homeless += gone.retire()
-        fresh = self._attach()
-        if gone.location.writable and not fresh.location.writable:
-            fresh.close()
-            raise StoreFormatError(
-                f"cannot append to event store '{self.url}': what is there now is a file of the Go original, which is "
-                "only read; move it away"
-            )
-        self._attachment = fresh
-        self._file = FileState(self._file.number + 1, gone.connections.file.found)
+        self._handle.close()
 
     def file_state(self, *, look: bool = True) -> FileState:
         """Which file the handle uses: looks at the path, and steps over to the file that is there by now.
@@ -570,26 +475,13 @@ class SQLiteStore:
         Raises:
             StoreError: what is there cannot be used, or nothing may be made there.
         """
-        if look:
-            self._attached()
-        return self._file
+        return self._handle.file_state(look=look)
 
-    def before_fork(self, deadline_s: float) -> None:
-        """See :mod:`sonde.store.forking`."""
-        self._attachment.connections.pause(deadline_s)
+    def __enter__(self) -> Self:
+        return self
 
-    def after_fork_in_parent(self) -> None:
-        """See :mod:`sonde.store.forking`."""
-        self._attachment.connections.resume()
-
-    def after_fork_in_child(self) -> None:
-        """See :mod:`sonde.store.forking`. The rest is left to the next call, which finds another pid."""
-        self._renewing = threading.Lock()
-        self._attachment.abandon()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosedError(f"cannot use event store '{self.url}': it was closed; open it again")
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _listed(types: Iterable[str] | None) -> list[str] | None:

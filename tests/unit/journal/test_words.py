@@ -177,7 +177,7 @@ def test_a_write_that_is_stuck_is_in_the_copy(tmp_path: Path) -> None:
         "rec = sonde.record(sys.argv[1], session_id='s', memory_interval_s=None)\n"
         "assert rec.flush()\n"
         "other = SQLiteStore(sys.argv[1])\n"
-        "with other._attached().writing('append to'):\n"
+        "with other._handle.attached().writing('append to'):\n"
         "    for i in range(300): rec.emit('n', i=i)\n"
         "    rec.flush(1)\n"
         "    os.unlink(rec._journal._mark._place.path)\n"

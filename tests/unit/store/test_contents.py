@@ -157,7 +157,7 @@ def test_a_truncation_amid_a_read_is_not_seen(path: Path, store: SQLiteStore) ->
                 removed.append(store.truncate("s", 2))
             return True
 
-        for connection in other._attachment.connections._idle:
+        for connection in other._handle.attachment.connections._idle:
             connection.exec_trace = before
         assert [event.data for event in other.read("s")] == [prompt(4).data]
         assert removed == [1]
@@ -187,12 +187,12 @@ def test_collection_goes_on_after_a_crash(path: Path, store: SQLiteStore) -> Non
 def test_a_failed_transaction_leaves_no_memory(path: Path, store: SQLiteStore) -> None:
     """Pieces of a transaction that was rolled back are stored by the next."""
     store.append("s", [Event("a.b", 1)])
-    with store._attachment.writing("append to") as connection:
+    with store._handle.attachment.writing("append to") as connection:
         pages = connection.execute("PRAGMA page_count").get
         connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreUnavailableError, match="full"):
         store.append("s", [prompt(40)])
-    with store._attachment.writing("append to") as connection:
+    with store._handle.attachment.writing("append to") as connection:
         connection.execute("PRAGMA max_page_count = 100000")
     store.append("s", [prompt(40)])
     assert [event.data for event in store.read("s", 2)] == [prompt(40).data]

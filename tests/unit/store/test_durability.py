@@ -22,7 +22,7 @@ def test_a_store_says_what_its_acknowledgement_survives(tmp_path: Path, durabili
         assert store.append_batch([Record("s", "w", 1, Event("n"))]).durability == durability
         assert store.append_batch([]).durability == durability
         assert isinstance(store, SQLiteStore)
-        with store._attached().writing("append to") as connection:
+        with store._handle.attached().writing("append to") as connection:
             assert connection.execute("PRAGMA synchronous").fetchall() == [(synchronous,)]
     with SQLiteStore(tmp_path / "runs.db") as store:
         assert store.append("s", [Event("n")]).durability is Durability.COMMIT

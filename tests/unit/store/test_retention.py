@@ -59,14 +59,14 @@ def there(store: SQLiteStore) -> list[str]:
 
 
 def rows(store: SQLiteStore, table: str) -> int:
-    with store._attachment.reading() as connection:
+    with store._handle.attachment.reading() as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
 
 
 def forget(store: SQLiteStore, **kept: int) -> None:
     """Forget with a shorter memory than stores have."""
     pace = Pace(500, least=500, most=500, wait=lambda _: None)
-    looking = Forgetting(lambda: store._attachment, living=(), pace=pace, is_stopped=lambda: False, **kept)
+    looking = Forgetting(lambda: store._handle.attachment, living=(), pace=pace, is_stopped=lambda: False, **kept)
     assert looking.run()
 
 
@@ -252,7 +252,7 @@ def test_a_preview_counts_what_goes_with_the_last_that_names_it(store: SQLiteSto
             context.append({"role": "user", "content": said.randbytes(200).hex()})
             store.append(name, [Event("chat", turn + 1, name, data={"messages": context[-30:]})])
     if is_shelved:
-        with store._attachment.writing("tend") as connection, transaction(connection):
+        with store._handle.attachment.writing("tend") as connection, transaction(connection):
             after = 0
             while (until := shelve_some(connection, after, least=1)) > after:
                 after = until
