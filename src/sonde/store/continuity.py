@@ -83,15 +83,15 @@ class Continuity:
                 f"cannot read event of stream {stream_id!r} in '{self._url}': its version is {version!r}; check the "
                 "store with sonde doctor, restore a backup"
             )
-        expected = self._next.get(stream_id)
-        if expected is None:
-            if version == 1 or 0 < reader.position_of(connection, stream_id, version - 1) <= self._dense_until:
+        if version == 1:
+            return
+        ((_, first, _),) = fetch(connection, f"{_BOUNDS} WHERE name = ?", (stream_id,)) or [(stream_id, version, 0)]
+        first = max(first, self._next.get(stream_id, 0))
+        if first < version and stream_id not in self._next:
+            if 0 < reader.position_of(connection, stream_id, version - 1) <= self._dense_until:
                 return
-            expected = reader.version_at(connection, stream_id, self._dense_until) + 1
-        ((_, first, _),) = fetch(connection, f"{_BOUNDS} WHERE name = ?", (stream_id,)) or [
-            (stream_id, version, version)
-        ]
-        self._require(connection, reader, stream_id, max(first, expected), version - 1)
+            first = max(first, reader.version_at(connection, stream_id, self._dense_until) + 1)
+        self._require(connection, reader, stream_id, first, version - 1)
 
     def _look_at_ends(self, connection: apsw.Connection, reader: Reading) -> None:
         statement = _BOUNDS_AND_PLACE if self._dense_until > self._begin else _BOUNDS
