@@ -15,14 +15,12 @@ from sonde.errors import (
     StoreClosedError,
     StoreCorruptError,
     StoreError,
-    StoreNotFoundError,
-    StoreUnavailableError,
 )
 from sonde.events import Event, Position, RecordedEvent
 from sonde.store import copying, identities, liveness, removal, schema, verification
 from sonde.store.account import KEPT_NOTES, note_event
 from sonde.store.attachment import Attachment
-from sonde.store.connections import snapshot, transaction
+from sonde.store.connections import transaction
 from sonde.store.continuity import Continuity
 from sonde.store.contract import (
     AppendResult,
@@ -37,19 +35,15 @@ from sonde.store.failures import Translation
 from sonde.store.following import follow
 from sonde.store.handle import Handle
 from sonde.store.location import Mode
+from sonde.store.lookout import Lookout
 from sonde.store.names import storable
 from sonde.store.open_file import FileChangedError, FileState
+from sonde.store.paging import paged
 from sonde.store.pruning import Pruning
 from sonde.store.reading import Page, Reading
 from sonde.store.retention import RETENTION_STREAM, PruneReport, Retention
 from sonde.store.upkeep import Upkeep
 from sonde.store.verification import Damage
-
-# Pages of this size read fastest: larger ones make the garbage collector look at more rows.
-_PAGE_ROWS = 500
-_FIRST_PAGE_ROWS = 50
-
-_PageReader = Callable[[Attachment, apsw.Connection, int, int], Page]
 
 
 class SQLiteStore:
@@ -240,7 +234,7 @@ class SQLiteStore:
         def page(attachment: Attachment, connection: apsw.Connection, start: int, rows: int) -> Page:
             return attachment.reader.stream_page(connection, stream_id, start, event_type=None, rows=rows)
 
-        return self._paged(page, from_version, limit)
+        return paged(self._handle, page, from_version, limit)
 
     def read_by_type(self, stream_id: str, event_type: str) -> Iterator[RecordedEvent]:
         """The events of one type in a stream, lazily, in order of version.
@@ -253,7 +247,7 @@ class SQLiteStore:
         def page(attachment: Attachment, connection: apsw.Connection, start: int, rows: int) -> Page:
             return attachment.reader.stream_page(connection, stream_id, start, event_type=wanted, rows=rows)
 
-        return self._paged(page, 0, None)
+        return paged(self._handle, page, 0, None)
 
     def read_all(
         self, after: Position | None = None, *, types: Iterable[str] | None = None, limit: int | None = None
@@ -283,7 +277,7 @@ class SQLiteStore:
                     continuity.check_filtered(connection, reader, start, until, is_end=going is None)
             return events, going
 
-        return self._paged(page, begin, limit)
+        return paged(self._handle, page, begin, limit)
 
     def follow(
         self,
@@ -303,45 +297,12 @@ class SQLiteStore:
         Raises:
             StoreCorruptError: as :meth:`read_all`.
         """
-        wanted = _listed(types)
         attachment = self._handle.attached()
         start = 0 if after is None else after.value
         if after is None:
             with attachment.reading() as connection:
                 start = attachment.reader.last_position(connection)
-        number = self._handle.file.number
-        continuity = Continuity(self.url, after=start, stream_id=stream_id)
-        is_behind = True
-
-        def look(position: int) -> tuple[list[RecordedEvent], int]:
-            nonlocal number, continuity, is_behind
-            try:
-                attachment = self._handle.attached()
-            except (FileChangedError, StoreNotFoundError):  # deleted, and not made again yet
-                return [], position
-            if self._handle.file.number != number:
-                number = self._handle.file.number
-                continuity = Continuity(self.url, after=0, stream_id=stream_id)
-                is_behind = True
-                return [], 0
-            reader = attachment.reader
-            with attachment.reading() as connection, snapshot(connection):
-                last = reader.last_position(connection)
-                if last <= position:
-                    return [], position
-                events, going = reader.all_page(
-                    connection, position, until=last, types=wanted, stream_id=stream_id, rows=_PAGE_ROWS
-                )
-                reached = last if going is None else going
-                if isinstance(reader, Reading):
-                    is_end = is_behind and reached == last  # the heads of all streams are looked at once
-                    if wanted is None:
-                        continuity.check(connection, reader, position, events, is_end=is_end)
-                    else:
-                        continuity.check_filtered(connection, reader, position, reached, is_end=is_end)
-                    is_behind = is_behind and not is_end
-            return events, reached
-
+        look = Lookout(self._handle, start, types=_listed(types), stream_id=stream_id).look
         return follow(look, start, bell=lambda: self._handle.attachment.bell, timeout_s=timeout_s)
 
     def streams(self) -> list[StreamInfo]:
@@ -355,37 +316,6 @@ class SQLiteStore:
         attachment = self._handle.attached()
         with attachment.reading() as connection:
             return attachment.reader.head(connection, stream_id)
-
-    def _paged(self, page: _PageReader, start: int, limit: int | None) -> Iterator[RecordedEvent]:
-        self._handle.check_open()  # at the call, not at the first step
-        return self._pages(page, start, limit)
-
-    def _pages(self, page: _PageReader, start: int, limit: int | None) -> Iterator[RecordedEvent]:
-        left = limit
-        rows = _FIRST_PAGE_ROWS
-        going: int | None = start
-        number = 0
-        while going is not None and (left is None or left > 0):
-            try:
-                attachment = self._handle.attached()
-                if self._handle.file.number != number and number:  # what follows there doesn't follow on what was read
-                    raise StoreUnavailableError(
-                        f"cannot read on in event store '{self.url}': its file was replaced meanwhile; read again"
-                    )
-                number = self._handle.file.number
-                with attachment.reading() as connection, snapshot(connection):
-                    events, going = page(attachment, connection, going, rows if left is None else min(rows, left))
-            except StoreClosedError:
-                return
-            except FileChangedError:  # just now
-                if rows == _FIRST_PAGE_ROWS:
-                    number = 0
-                continue
-            if left is not None:
-                del events[left:]
-                left -= len(events)
-            yield from events
-            rows = _PAGE_ROWS
 
     # --- writers and their processes ---------------------------------------------------------------------------------
 
