@@ -19,17 +19,10 @@ import apsw
 
 from sonde.errors import StoreClosedError, StoreUnavailableError
 from sonde.store import schema
+from sonde.store.file_lock import HAS_FLOCK, FileLock
 from sonde.store.location import MEMORY, Location
-from sonde.store.open_file import STAMP_BYTES, Change, FileChangedError, OpenFile
+from sonde.store.open_file import Change, FileChangedError, OpenFile
 
-try:
-    import fcntl
-except ImportError:  # Windows: SQLite's own lock has to do
-    _HAS_FLOCK = False
-else:
-    _HAS_FLOCK = True
-
-_POLL_S = 0.001
 _STEP_S = 0.05
 _MAX_IDLE = 4
 _SAID = {
@@ -74,76 +67,6 @@ def snapshot(connection: apsw.Connection) -> Iterator[None]:
             connection.execute("COMMIT")
 
 
-class FileLock:
-    """A lock between processes, held for moments. Not thread-safe: used under the write lock."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._fd = -1
-
-    def acquire(self, deadline_s: float) -> bool:
-        """Take it, waiting until ``deadline_s`` of the monotonic clock; where the file can't be made, do without."""
-        while True:
-            if self._fd < 0:
-                try:
-                    self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                except OSError:
-                    return True
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline_s:
-                    return False
-                time.sleep(_POLL_S)
-                continue
-            except OSError:  # a file system without flock
-                return True
-            # Another process may have removed the file, closing the store: a lock on it would be ours alone.
-            if os.fstat(self._fd).st_nlink:
-                return True
-            self.forget()
-
-    def release(self) -> None:
-        """Let the next one in."""
-        if self._fd >= 0:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
-            except OSError:  # a file system without flock
-                return
-
-    def noted(self) -> bytes:
-        """What the last holder left for the next one. Only for who holds it."""
-        try:
-            return os.pread(self._fd, STAMP_BYTES, 0) if self._fd >= 0 else b""
-        except OSError:
-            return b""
-
-    def note(self, stamp: bytes) -> None:
-        """Leave it for the next one."""
-        if self._fd >= 0 and stamp:
-            try:
-                os.pwrite(self._fd, stamp, 0)
-            except OSError:  # no room: then nobody is told, and what the next one finds it takes for damage that isn't
-                os.ftruncate(self._fd, 0)
-
-    def remove(self) -> None:
-        """Remove the file unless somebody holds the lock, and close it."""
-        if self._fd >= 0:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(self._fd).st_nlink:
-                    os.unlink(self._path)
-            except OSError:  # held by another process, which removes it in its turn
-                pass
-            self.forget()
-
-    def forget(self) -> None:
-        """Close the handle; what another process holds stays held."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-
 class Connections:
     """The connections of one process to one store."""
 
@@ -167,7 +90,7 @@ class Connections:
         # A copy that is ours alone, or a look without locks at a file that nobody writes, has no log and no neighbours.
         self.file = OpenFile(location.url, is_watched=not self._in_memory and location.private_folder is None)
         self._knows_stamp = False
-        locks = location.writable and not self._in_memory and _HAS_FLOCK
+        locks = location.writable and not self._in_memory and HAS_FLOCK
         self._file_lock = FileLock(f"{location.url}-lock") if locks else None
         if self._in_memory:
             self._writer = self._open()

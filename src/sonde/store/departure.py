@@ -19,8 +19,9 @@ from collections.abc import Sequence
 import apsw
 
 from sonde.errors import StoreCorruptError, StoreUnavailableError
-from sonde.store.connections import Connections, FileLock
+from sonde.store.connections import Connections
 from sonde.store.failures import Translation
+from sonde.store.file_lock import FileLock
 from sonde.store.location import immutable_uri
 from sonde.store.open_file import Change
 

@@ -18,9 +18,10 @@ from sonde.errors import StoreCorruptError
 from sonde.store import collection, removal
 from sonde.store.account import removed_text
 from sonde.store.attachment import Attachment
-from sonde.store.connections import FileLock, snapshot, transaction
+from sonde.store.connections import snapshot, transaction
 from sonde.store.contract import StreamInfo
 from sonde.store.estimation import Estimation
+from sonde.store.file_lock import FileLock
 from sonde.store.forgetting import Forgetting
 from sonde.store.location import MEMORY
 from sonde.store.removal import Pace

@@ -16,7 +16,8 @@ from sonde.errors import ConfigError
 from sonde.events import Event, Position
 from sonde.store import RETENTION_STREAM, PruneReport, Record, Removal, Retention, SQLiteStore
 from sonde.store.account import KEPT_NOTES
-from sonde.store.connections import FileLock, transaction
+from sonde.store.connections import transaction
+from sonde.store.file_lock import FileLock
 from sonde.store.forgetting import Forgetting
 from sonde.store.removal import Pace
 from sonde.store.retention import LEAST_BYTES
