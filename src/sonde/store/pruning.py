@@ -56,7 +56,7 @@ class Pruning:
         self._stop = threading.Event() if stop is None else stop
         self._progress = progress
         self._rows = Pace(500, least=100, most=5_000, wait=self._stop.wait)
-        self._blocks = Pace(8, least=1, most=64, wait=self._stop.wait)
+        self._blocks = Pace(4, least=1, most=64, wait=self._stop.wait)
         self._pages = Pace(128, least=16, most=1_000, wait=self._stop.wait)
         self._removals: list[Removal] = []
         self._running: list[str] = []

@@ -52,7 +52,7 @@ class Pace:
         if self._took_s > self.LONGEST_S:
             self.amount = max(self._least, self.amount // 2)
         elif self._took_s < self.SHORTEST_S:
-            self.amount = min(self._most, self.amount * 3 // 2)
+            self.amount = min(self._most, self.amount * 3 // 2 + 1)
 
     def pause(self) -> None:
         """Let others in."""

@@ -263,6 +263,27 @@ def test_a_preview_counts_what_goes_with_the_last_that_names_it(store: SQLiteSto
     assert freed * 0.75 < estimated < freed * 1.35
 
 
+def test_a_shelf_is_packed_anew_once(store: SQLiteStore) -> None:
+    """Its blocks go together, in few transactions: packing a shelf takes longer than all else."""
+    said = random.Random(7)
+    context: list[dict[str, str]] = []
+    for turn in range(120):
+        context.append({"role": "user", "content": said.randbytes(200).hex()})
+        store.append("a", [Event("chat", turn + 1, "a", data={"messages": context[-30:]})])
+    with store._handle.attachment.writing("tend") as connection, transaction(connection):
+        blocks = connection.execute("SELECT count(*) FROM blocks").fetchall()[0][0]
+        after = 0
+        while (until := shelve_some(connection, after, least=1)) > after:
+            after = until
+        shelves = connection.execute("SELECT count(*) FROM blocks").fetchall()[0][0]
+    assert 1 < shelves < blocks / 10
+    store.prune(Retention(), sessions=["a"])
+    with store._handle.attachment.reading() as connection:
+        steps = connection.execute("SELECT collections FROM retention").fetchall()[0][0]
+        assert connection.execute("SELECT count(*) FROM blocks").fetchall()[0][0] == 0
+    assert steps <= 4 * shelves
+
+
 def test_a_preview_counts_what_sessions_share_once(store: SQLiteStore) -> None:
     """Data that a session which stays has too is no gain, and with the last session that has it all of it is."""
     texts = [random.Random(turn).randbytes(3_000).hex() for turn in range(100)]
