@@ -14,6 +14,7 @@ from sonde.events import EventType
 from sonde.query import Status, list_sessions
 from sonde.recorder import Recovery, pending, recover
 from sonde.store import Liveness, SQLiteStore
+from sonde.store.liveness import LockFiles, remove_stale_locks
 
 COUNT = 500
 
@@ -143,3 +144,29 @@ def test_a_program_in_another_container_is_seen_to_live_and_to_die(tmp_path: Pat
         finally:
             agent.kill()
     assert seen(path) == (Liveness.DEAD, Status.INTERRUPTED)
+
+
+# The upper folder of an overlay is what an engine keeps of a container's own files on the machine.
+OVERLAY = """
+cd "$0" && mkdir -p low up work merged && mount -t overlay -o lowerdir=low,upperdir=up,workdir=work overlay merged &&
+exec "$@"
+"""
+
+
+def test_locks_that_cannot_be_seen_are_no_sign_of_death(tmp_path: Path) -> None:
+    """Looked at beneath its overlay, a living program's locks seem free: nobody can tell, and they stay."""
+    path = tmp_path / "up" / "runs.db"
+    command = ["unshare", "--mount", "sh", "-c", OVERLAY, str(tmp_path), *CONTAINER]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a file system that an overlay can lie on")
+    inside = [sys.executable, "-c", AGENT, str(tmp_path / "merged" / "runs.db"), "commit", "memory", "stay"]
+    with subprocess.Popen([*command, *inside], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as agent:
+        try:
+            assert agent.stdout is not None
+            assert agent.stdout.readline() == "ready\n"
+            with SQLiteStore(path.with_name("runs.db"), mode="ro") as store:
+                (writer,) = {event.writer_id for event in store.read("s")}
+            assert LockFiles(f"{path}-live").is_held(writer) is None
+            assert remove_stale_locks(f"{path}-live") == 0
+        finally:
+            agent.kill()

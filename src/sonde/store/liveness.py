@@ -89,7 +89,7 @@ def judge(connection: apsw.Connection, writer_id: str, *, held: bool | None) -> 
     if held:
         return Liveness.ALIVE
     if host != socket.gethostname():
-        # Another container of this machine: one kernel keeps its locks and ours. Process ids are not the same there.
+        # Another container of this machine: a lock that can be seen tells. Process ids are not the same there.
         is_ours = boot is not None and boot == boot_id()
         return Liveness.DEAD if is_ours and held is False else Liveness.UNKNOWN
     if boot is None or started is None:  # no /proc there: a pid alone may be another process's by now
@@ -101,7 +101,8 @@ def remove_stale_locks(folder: str) -> int:
     """Remove the lock files of dead processes, and the folder if nothing is left; say how many. Safe at any time.
 
     Each is removed while it is locked, so that a writer of that name, who looks whether its file still has a name once
-    it is locked, makes a new one. What is held, or cannot be locked or opened, stays.
+    it is locked, makes a new one. What is held, or cannot be locked or opened, stays; so does what was locked through
+    another mount of this machine, whose locks cannot be seen from here.
     """
     removed = 0
     if not _HAS_FLOCK or not os.path.isdir(folder):
@@ -112,7 +113,7 @@ def remove_stale_locks(folder: str) -> int:
             handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(handle).st_nlink:
+                if os.fstat(handle).st_nlink and _is_lock_shared(handle) is not False:
                     os.unlink(path)
                     removed += 1
             finally:
@@ -120,6 +121,32 @@ def remove_stale_locks(folder: str) -> int:
     with suppress(OSError):  # not empty: other writers
         os.rmdir(folder)
     return removed
+
+
+def _mount_of(handle: int) -> bytes:
+    return f"{boot_id()} {os.fstat(handle).st_dev}".encode()
+
+
+def _note_mount(handle: int) -> None:
+    """Put down in a lock file through which file system it is locked.
+
+    A container's overlay keeps its own locks, which whoever looks at the folder beneath it finds free.
+    """
+    with suppress(OSError):  # no room: then nobody can tell
+        mount = _mount_of(handle)
+        os.pwrite(handle, mount, 0)
+        os.ftruncate(handle, len(mount))
+
+
+def _is_lock_shared(handle: int) -> bool | None:
+    """Whether the lock of whoever had this file can be seen from here; ``None`` if that is not known.
+
+    What was locked before the machine's last start is held by nobody.
+    """
+    noted, own = os.pread(handle, 200, 0), _mount_of(handle)
+    if not noted:
+        return None
+    return noted == own or noted.split(b" ")[0] != own.split(b" ")[0]
 
 
 class LockFiles:
@@ -160,6 +187,7 @@ class LockFiles:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(handle).st_nlink:
                     self._handles[writer_id] = handle
+                    _note_mount(handle)
                     return
                 os.close(handle)  # another process removed the file between open and lock
                 continue
@@ -186,9 +214,9 @@ class LockFiles:
             os.rmdir(self._folder)
 
     def is_held(self, writer_id: str) -> bool | None:
-        """Whether any process, this one included, holds the writer's file; ``None`` where there is none to look at.
+        """Whether any process, this one included, holds the writer's file; ``None`` where that cannot be seen.
 
-        Lookers don't see each other.
+        There is none to look at, or it was locked through another mount. Lookers don't see each other.
         """
         if not _HAS_FLOCK:
             return None
@@ -198,13 +226,13 @@ class LockFiles:
             return None
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False if _is_lock_shared(handle) else None
         except BlockingIOError:
             return True
         except OSError:
             return None
         finally:
             os.close(handle)
-        return False
 
     def forget(self) -> None:
         """In a forked child: close the inherited handles, so that the parent's death frees its locks."""
