@@ -73,21 +73,25 @@ def place_of(handle: int, writer_id: str) -> Place:
     return Place(found.st_dev, found.st_ino, found.st_uid, writer_id)
 
 
-def sweep_memory() -> None:
+def sweep_memory(store_path: str) -> None:
     """Remove what this user's writers left there, of which nothing was heard for a day, and whose mark is gone.
 
     Somebody removed the store. Not earlier: a mark that cannot be seen from here may be another container's, or on a
-    disk that comes back. Some 5 µs for each writer on this machine; never raises.
+    disk that comes back. Looks at marks on the file system of this store alone: who opens it waits for that disk
+    anyway, but not for another one that hangs. Some 5 µs for each writer on this machine; never raises.
     """
     try:
         names = {name for name in os.listdir(FOLDER) if name.startswith(_PREFIX)}
-    except OSError:  # no such system
+        # On some file systems, overlays, a folder is on another device than the files in it.
+        around = [os.stat(path) for path in (store_path, os.path.dirname(store_path))]
+    except OSError:  # no such system; or the store was removed just now
         return
+    here = tuple(f"{_PREFIX}{found.st_dev:x}-" for found in around)
     for name in names:
         path = os.path.join(FOLDER, name)
         with suppress(OSError):
             if name.endswith(WORDS):
-                if _is_old(path) and _is_orphan(path):
+                if name.startswith(here) and _is_old(path) and _is_orphan(path):
                     remove_file(path)
             elif name.endswith(ARENA) and name.rsplit(".", 4)[0] + WORDS not in names and _is_old(path):
                 remove_file(path)  # the words are the last to go

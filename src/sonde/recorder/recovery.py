@@ -62,7 +62,7 @@ def recover(store: EventStore, *, redactor: Redactor | None = None, clock: Clock
         for remains in left_behind(folder_of(store.url)):
             found += _take_in(store, remains, SecretRedactor() if redactor is None else redactor, clock)
         remove_unfinished(folder_of(store.url))
-        sweep_memory()
+        sweep_memory(store.url)
     return found
 
 

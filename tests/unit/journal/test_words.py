@@ -130,12 +130,12 @@ def test_words_without_a_mark_are_swept(tmp_path: Path) -> None:
     arena, kept_arena = (Path(*arenas_of(mark.home)) for mark in (gone, used))
     gone.forget()
     shutil.rmtree(tmp_path / "gone.db-journal.d")
-    sweep_memory()
+    sweep_memory(str(tmp_path))
     assert there.exists()  # perhaps its mark can be seen from another container alone
     for path in (there, kept, arena, kept_arena):
         os.utime(path, (0, 0))
-    sweep_memory()
-    sweep_memory()  # arenas once the words are gone
+    sweep_memory(str(tmp_path))
+    sweep_memory(str(tmp_path))  # arenas once the words are gone
     assert not there.exists()
     assert not arena.exists()
     assert kept.exists()
@@ -145,6 +145,30 @@ def test_words_without_a_mark_are_swept(tmp_path: Path) -> None:
     assert kept.stat().st_mtime > time.time() - 60  # a writer says now and then that it lives
     used.remove()
     assert not kept.exists()
+
+
+def test_who_records_looks_at_no_other_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead writer's mark on a disk that hangs does not hold up a recorder elsewhere, and its words stay."""
+    mark = mark_in(tmp_path / "hangs.db")
+    own = words_of(mark)
+    _, device, inode, writer = own.name.split("-")
+    there = own.with_name(f"sonde-{int(device, 16) + 1:x}-{inode}-{writer}")
+    own.rename(there)
+    os.utime(there, (0, 0))
+    real = os.stat
+
+    def stat(path: str, *arguments: object, **options: object) -> object:
+        assert path != mark.path, "this would wait"
+        return real(path, *arguments, **options)  # type: ignore[arg-type]
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "stat", stat)
+            sonde.record(tmp_path / "runs.db", memory_interval_s=None).close()
+        assert there.exists()
+    finally:
+        there.unlink()
+        mark.remove()
 
 
 @pytest.mark.timeout(20)
