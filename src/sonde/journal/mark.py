@@ -113,6 +113,7 @@ class Mark:
         self.path = os.path.join(folder, writer_id + SUFFIX)
         self._place: Place | None = None
         self._file: FileIO | None = None
+        self._maker = os.geteuid()
         self._copying = allocate_lock()
         self._copied = b""
         first = memoryview(bytearray(WORDS_BYTES)).cast("Q")
@@ -180,6 +181,11 @@ class Mark:
     def home(self) -> Home:
         """Where its writer's arenas lie, if it has some."""
         return Home(self._folder, self._writer_id) if self._place is None else self._place.home
+
+    @property
+    def is_makers(self) -> bool:
+        """Whether who recovers believes the files that this process makes for it now: in memory, its maker's alone."""
+        return self._place is None or os.geteuid() == self._maker
 
     def copy(self) -> None:
         """Put the words into the mark, if they are not there anyway. Blocks for as long as the disk does.

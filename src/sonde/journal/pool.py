@@ -58,6 +58,10 @@ class Pool:
         if size_bytes <= 0 or have_bytes + size_bytes > self._max_bytes:
             self.problem = f"{have_bytes:,} bytes of arenas wait for the store, and {self._max_bytes:,} are allowed"
             return None
+        if not self.mark.is_makers:
+            self.problem = "cannot make an arena: the program has changed its user since it began to record"
+            self._denied_until_s = time.monotonic() + _RETRY_S
+            return None
         shape = Shape(segment_bytes or size_bytes, size_bytes)
         number = next(self._numbers)
         path = arena_path(self.mark.home, number, shape)

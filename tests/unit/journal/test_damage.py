@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -245,6 +247,33 @@ def test_what_others_put_into_memory_is_not_taken_in(
     finally:
         forged.unlink()
         link.unlink()
+
+
+CHANGED_USER = """
+import os, sys, apsw, sonde
+rec = sonde.record(sys.argv[1], session_id="s", durability="emit", memory_interval_s=None)
+assert rec.flush()
+other = apsw.Connection(sys.argv[1])
+other.execute("BEGIN IMMEDIATE")
+os.setuid(65534)
+for i in range(5000):
+    rec.emit("n", i=i, text="x" * 100)
+os.write(1, b"%d" % rec.stats().unjournaled)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_events_of_a_program_that_gave_up_its_rights_are_counted(tmp_path: Path) -> None:
+    """Files that it makes then would be another user's, whom recovery does not believe: no emit promises too much."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    path = tmp_path / "runs.db"
+    command = [sys.executable, "-c", CHANGED_USER, str(path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    _, there, missed = recovered(path)
+    assert 0 < there < COUNT
+    assert missed == COUNT - there == int(done.stdout)
 
 
 def test_events_from_before_there_were_arenas_are_missing_after_a_kill(tmp_path: Path) -> None:
