@@ -158,14 +158,18 @@ class Journal:
         )
 
     def _show(self, mark: Mark) -> None:
-        # What was said while there was none.
-        mark.words[CLAIMED] = max(mark.words[CLAIMED], self._claimed)
-        mark.words[WAITING] = max(mark.words[WAITING], self._expected)
+        self._level(mark)  # what was said while there was none
         mark.words[TIME_NS] = time.time_ns()
         self._mark = mark
-        mark.words[CLAIMED] = max(mark.words[CLAIMED], self._claimed)
-        mark.words[WAITING] = max(mark.words[WAITING], self._expected)
+        self._level(mark)
         self._note()
+
+    def _level(self, mark: Mark) -> None:
+        # Until it is so: what others store between a look and a store of ours is gone, and they may not come again.
+        while mark.words[CLAIMED] < self._claimed:
+            mark.words[CLAIMED] = self._claimed
+        while mark.words[WAITING] < self._expected:
+            mark.words[WAITING] = self._expected
 
     def _note(self) -> None:
         if self._arenas is not None:
@@ -194,6 +198,8 @@ class Journal:
             self._arenas.pool.move(new)
         self._show(new)
         new.take_over(mark)  # what was said to the other in between
+        self._level(new)
+        self._note()
         mark.withdraw()
         mark.forget()
         self._problem = (

@@ -293,6 +293,32 @@ def test_a_mark_that_is_made_again_says_at_once_what_the_other_said(tmp_path: Pa
     assert gaps(path) == [{"missed": 10, "reasons": {"killed": 10}, "estimated": True}]
 
 
+def test_what_is_said_while_a_mark_is_made_again_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's thread goes on publishing meanwhile, and may then rest: no older number takes the place of its last."""
+    monkeypatch.setattr("sonde.journal.journal._LOOK_EVERY_S", 0.0)
+    path = tmp_path / "runs.db"
+    journal = Journal(
+        f"{path}-journal.d", session_id="s", durability="commit", is_full=False, max_bytes=1, failures=FailureLog()
+    )
+    journal.begin("w")
+    journal.open()
+    journal.claimed(10)
+    Path(f"{path}-journal.d/w.mark").unlink()
+    take_over = Mark.take_over
+
+    def meanwhile(new: Mark, other: Mark) -> None:
+        before = new.words[CLAIMED]
+        journal.claimed(500)
+        take_over(new, other)
+        new.words[CLAIMED] = before  # as if that had come between its look and its store
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Mark, "take_over", meanwhile)
+        journal.tidy(lambda: pytest.fail("no arenas"), accounted=0)
+    journal.begin("")  # as a kill would have it
+    assert gaps(path) == [{"missed": 500, "reasons": {"killed": 500}, "at_most": True}]
+
+
 def test_a_copy_is_written_only_if_something_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle recorder leaves the disk in peace."""
     mark = mark_in(tmp_path / "runs.db")
