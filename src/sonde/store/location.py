@@ -66,6 +66,12 @@ def locate(path: str | os.PathLike[str], mode: Mode) -> Location:
     if not text or "\0" in text:
         raise ConfigError(f"cannot open event store {text!r}: expected the path of a file or ':memory:'")
     url = os.path.abspath(os.path.expanduser(text))
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"cannot open event store {url!r}: its path is not UTF-8, which SQLite needs; pass another path"
+        ) from None
     _check_file(url, mode)
     kind, version = _sniffed(url)
     may_write = os.access(url, os.W_OK) and os.access(os.path.dirname(url), os.W_OK | os.X_OK)

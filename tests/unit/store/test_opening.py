@@ -131,6 +131,13 @@ def test_what_is_no_path(path: str) -> None:
         open_store(path)
 
 
+def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    """SQLite cannot have one: a line says so, and nothing is made."""
+    with pytest.raises(errors.ConfigError, match="its path is not UTF-8"):
+        SQLiteStore(tmp_path / "runs\udcff.db")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_mode(tmp_path: Path) -> None:
     """The modes are named."""
     with pytest.raises(errors.ConfigError, match="expected 'ro', 'rw' or 'create'"):
