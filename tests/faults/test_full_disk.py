@@ -15,10 +15,11 @@ import apsw
 import pytest
 
 import sonde
-from sonde.errors import StorePermissionError
+from sonde.errors import StorePermissionError, StoreUnavailableError
 from sonde.events import EventType
 from sonde.recorder import recover
 from sonde.store import SQLiteStore
+from sonde.store.salvage import salvage
 
 LIMIT_S = 100
 
@@ -249,6 +250,19 @@ def test_a_disk_that_is_remounted_read_only(
         "works, and recording goes on when it is writable again",
         seen={"events": 201, "lost": 0},
     )
+
+
+def test_a_store_on_a_read_only_disk_is_repaired_elsewhere(tmp_path: Path, mount: Callable[..., Path]) -> None:
+    """Beside the file nothing can be made: one line says what helps, and with an output elsewhere it works."""
+    disk = mount("disk", "-t", "tmpfs", "-o", "size=4m", "tmpfs")
+    path = disk / "runs.db"
+    with sonde.record(path, session_id="s", memory_interval_s=None) as rec:
+        rec.emit("n", i=0)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(StoreUnavailableError, match="Read-only file system; check the disk, or name"):
+        salvage(path, disk / "repaired.db")
+    assert salvage(path, tmp_path / "repaired.db").kept == 3
+    assert numbers(tmp_path / "repaired.db") == [0]
 
 
 @pytest.fixture

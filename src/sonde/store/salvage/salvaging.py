@@ -114,7 +114,9 @@ def salvage(
             f"cannot repair '{source}': no permission for '{error.filename}'; change its mode, or name another output"
         ) from None
     except OSError as error:
-        raise StoreUnavailableError(f"cannot repair '{source}': {error.strerror}; check the disk") from error
+        raise StoreUnavailableError(
+            f"cannot repair '{source}': {error.strerror}; check the disk, or name an output on another one"
+        ) from error
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
