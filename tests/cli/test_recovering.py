@@ -44,6 +44,18 @@ def test_readers_say_what_waits(db: Path, sonde: Any, command: tuple[str, ...]) 
         assert WAITING not in ran.out
 
 
+@pytest.mark.parametrize("command", [("show", "s"), ("sessions",), ("tail",), ("stats",)])
+def test_readers_say_what_a_kill_took(db: Path, sonde: Any, command: tuple[str, ...]) -> None:
+    """A line on stderr until the next writer has put it on record: from then on it is in the session."""
+    kill(db, "commit")
+    for _ in range(2):
+        ran = sonde(*command)
+        assert ran.code == 0
+        assert re.search(r"a kill took up to \d\d events; the next writer records it as a gap", ran.err)
+    assert sonde("doctor", "--recover").code == 0
+    assert "a kill took" not in sonde(*command).err
+
+
 def test_doctor_takes_it_in_when_told_to(db: Path, sonde: Any) -> None:
     """Without --recover a remark; with it the events are in the store, and the next look finds nothing left."""
     kill(db, "emit")

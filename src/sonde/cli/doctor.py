@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from sonde.cli.documents import DoctorDocument, RepairDocument, fields_text
-from sonde.cli.opening import open_sqlite, store_path, waiting_text
+from sonde.cli.opening import left_texts, open_sqlite, store_path
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import data_console, print_json
 from sonde.cli.program import program
@@ -148,13 +148,7 @@ class Examination:
         self._waiting = left.events
         if self.recovered:
             self._remarks.append(f"{plural(self.recovered, 'event')} of killed processes taken in")
-        if left.events:
-            self._remarks.append(waiting_text(left.events))
-        if left.missed:
-            about = "some" if left.is_estimate else "up to"
-            self._remarks.append(
-                f"a kill took {about} {plural(left.missed, 'event')}; the next writer records it as a gap"
-            )
+        self._remarks += left_texts(left)
 
     def _look_at_sessions(self, store: SQLiteStore) -> None:
         streams = newest_first(store)

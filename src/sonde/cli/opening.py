@@ -12,7 +12,7 @@ from sonde.cli.program import program
 from sonde.cli.wording import plural
 from sonde.errors import ConfigError, StoreNotFoundError
 from sonde.journal import folder_of
-from sonde.recorder import DB_VARIABLE, default_db, pending
+from sonde.recorder import DB_VARIABLE, Recovery, default_db, pending
 from sonde.store import EventStore, SQLiteStore
 from sonde.store import open as open_store
 
@@ -30,19 +30,24 @@ def open_for_reading(db: str | None) -> EventStore:
         StoreError: it cannot be read.
     """
     store = _opened(db)
-    waiting = pending(store).events
-    if waiting:
-        note(waiting_text(waiting))
+    for text in left_texts(pending(store)):
+        note(text)
     return store
 
 
-def waiting_text(events: int) -> str:
-    """What to say of events that a killed process left beside the store."""
-    verb, them = ("waits", "it") if events == 1 else ("wait", "them")
-    return (
-        f"{plural(events, 'event')} of a killed process {verb} in the journal; the next writer, or "
-        f"`{program()} doctor --recover`, takes {them} in"
-    )
+def left_texts(left: Recovery) -> list[str]:
+    """What to say of what killed processes left beside the store, and of what they took along."""
+    texts = []
+    if left.events:
+        verb, them = ("waits", "it") if left.events == 1 else ("wait", "them")
+        texts.append(
+            f"{plural(left.events, 'event')} of a killed process {verb} in the journal; the next writer, or "
+            f"`{program()} doctor --recover`, takes {them} in"
+        )
+    if left.missed:
+        about = "some" if left.is_estimate else "up to"
+        texts.append(f"a kill took {about} {plural(left.missed, 'event')}; the next writer records it as a gap")
+    return texts
 
 
 def _opened(db: str | None) -> EventStore:
