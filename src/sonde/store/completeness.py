@@ -23,6 +23,8 @@ from sonde.store.told import told_by
 _LISTED = 5
 _GAP = "SELECT 1 FROM names WHERE id = ? AND name = ?"
 _WRITER = "SELECT writer, (SELECT name FROM names WHERE id = writer) FROM origins WHERE id = ?"
+_ALL_SEEN = "SELECT ifnull(sum(1 + last - first), 0) FROM seen"
+_REMOVED = "SELECT removed_events FROM retention"
 _SEEN = "SELECT first, last FROM seen WHERE writer = ? ORDER BY first"
 
 
@@ -104,6 +106,16 @@ class Identities:
                     f"there are {count:,} events of writer {self._names[writer]!r}, and {numbers:,} numbers: some are "
                     "there twice, or not among them"
                 )
+
+
+def absent_events(connection: apsw.Connection, reader: Reading) -> int:
+    """How many events behind the heads of all streams are missing at least, in the snapshot of a connection.
+
+    What was seen is there, or was removed. Retention may have forgotten some numbers, so there may be more.
+    """
+    ((seen,),) = fetch(connection, _ALL_SEEN)
+    ((removed,),) = fetch(connection, _REMOVED)
+    return max(0, int(seen) - reader.count(connection) - int(removed))
 
 
 def _has(ranges: Sequence[Run], number: int) -> bool:

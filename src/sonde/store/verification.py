@@ -13,7 +13,7 @@ import apsw
 from sonde.errors import StoreCorruptError
 from sonde.events import RecordedEvent, checksum
 from sonde.store.block import NODE, TEXT, block_of, neighbours, place_of
-from sonde.store.completeness import Hole, Identities
+from sonde.store.completeness import Hole, Identities, absent_events
 from sonde.store.connections import snapshot
 from sonde.store.expansion import ContentReader
 from sonde.store.piece import DIGEST_BYTES, digest_of_text
@@ -40,7 +40,8 @@ class Damage(NamedTuple):
     """One thing that is wrong.
 
     ``kind``: ``file`` (SQLite's own structures), ``checksum`` (an event that isn't what was written), ``hole``
-    (versions of a stream that are missing though no retention removed them), ``content`` (a block of large data that
+    (versions of a stream that are missing though no retention removed them; without a stream, events behind the last
+    ones that are there, of which nothing but their number is known), ``content`` (a block of large data that
     cannot be read, or is not counted right; with an event, one whose data is in such a block, or the first of several
     that are sealed together in what cannot be read), ``identity`` (events that the store does not know by writer and
     number, and so would take in a second time).
@@ -74,7 +75,7 @@ def verify(
             yield Damage("file", line)
     yield from blocks
     position: int | None = 0
-    done = strangers = 0
+    done = strangers = broken = 0
     identities = Identities()
     while position is not None:
         with reading() as connection, snapshot(connection):
@@ -87,16 +88,23 @@ def verify(
             ]
             found += unknown
             strangers += len(unknown)
+            broken += len(found)
             _fill(connection, reader, holes, rows, unreadable)
         yield from found
         done += len(rows)
         if progress is not None and rows:
             progress(done, max(done, total))
-    with reading() as connection:
+    with reading() as connection, snapshot(connection):
         twice = list(identities.twice(connection))
+        absent = absent_events(connection, reader) - broken  # an event of no known stream isn't at its head
     for hole in holes.values():
         if detail := hole.detail():
             yield Damage("hole", detail, hole.name, hole.first_version)
+    if absent > 0:
+        yield Damage(
+            "hole",
+            f"{absent:,} events at the ends of streams are not there: the store has seen them, nothing removed them",
+        )
     if not strangers:  # who is not known makes too few numbers, too
         yield from (Damage("identity", detail) for detail in twice)
 

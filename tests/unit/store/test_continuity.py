@@ -319,3 +319,34 @@ def test_what_went_before_the_damage_is_said(path: Path) -> None:
         (note,) = store.read(RETENTION_STREAM)
         assert note.data["events"] == store.removed()[0] == 12_000
         assert [info.first_version for info in store.streams() if info.stream_id == "b"] == [1]
+
+
+def test_last_events_that_are_gone_without_a_trace_are_counted(path: Path) -> None:
+    """Gone from table and index alike: readers cannot tell, but the numbers that the store has seen of writers can."""
+    fill(path, count=900, streams=3)
+    with SQLiteStore(path) as store:
+        store.truncate("s-0", 100)
+        store.prune(Retention(), sessions=["s-1"])
+        assert list(store.verify()) == []
+    change(path, "DELETE FROM events WHERE version > 290 AND stream = (SELECT id FROM streams WHERE name = 's-2')")
+    assert read(path) == 201 + 290 + 1
+    with SQLiteStore(path, mode="ro") as store:
+        (damage,) = store.verify()
+    assert (damage.kind, damage.stream_id, damage.version) == ("hole", "", 0)
+    assert damage.detail.startswith("10 events at the ends of streams are not there")
+
+
+def test_last_stretch_that_is_gone_without_a_trace_is_counted(path: Path) -> None:
+    """Sealed events count as the others do, and what is told of by a version that is missing is not told of twice."""
+    fill(path, count=3 * ROWS)
+    seal(path, rounds=2)
+    with SQLiteStore(path, mode="ro") as store:
+        assert list(store.verify()) == []
+        (info,) = store.streams()
+    change(
+        path, f"DELETE FROM events WHERE version > {info.last_version - 7}", "DELETE FROM events WHERE version = 2500"
+    )
+    with SQLiteStore(path, mode="ro") as store:
+        found = {damage.stream_id: damage.detail for damage in store.verify()}
+    assert set(found) == {"", "s-0"}
+    assert found[""].startswith("7 events at the ends")
