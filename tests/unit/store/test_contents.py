@@ -178,6 +178,7 @@ def test_collection_goes_on_after_a_crash(path: Path, store: SQLiteStore) -> Non
     store.append("t", [Event("a.b", 1)])
     look(path, "DELETE FROM events WHERE stream = 1")
     look(path, "UPDATE streams SET first_version = 2 WHERE id = 1")
+    look(path, "UPDATE retention SET removed_events = removed_events + 1")
     look(path, "UPDATE uses SET count = 0")
     store.truncate("nowhere", 1)
     assert look(path, "SELECT count(*) FROM blocks") == [(0,)]
