@@ -25,7 +25,6 @@ from sonde.store.open_file import Change, FileChangedError, OpenFile
 
 _STEP_S = 0.05
 _MAX_IDLE = 4
-_READER_CACHE_KB = 2_000  # a fourth of the writer's; reading a stream takes 2 % longer with it
 _SAID = {
     None: "it has changed",
     Change.DELETED: "it was deleted or moved away",
@@ -153,9 +152,6 @@ class Connections:
         try:
             if connection is None:
                 connection = self._open()
-                if self._location.writable:
-                    # Beside a writer in its program: what up to four of them keep would fill in the course of an hour.
-                    connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KB}")
             yield connection
         finally:
             self._give_back(connection)
