@@ -30,6 +30,19 @@ def event(seq: int) -> PublishedEvent:
     return PublishedEvent("n", seq, "s", data={"text": "x" * 100}, writer_id="w", seq=seq)
 
 
+def full_journal(path: Path, *, in_memory: bool = True) -> Journal:
+    """One of durability emit, not open yet."""
+    return Journal(
+        f"{path}-journal.d",
+        session_id="s",
+        durability="emit",
+        is_full=True,
+        max_bytes=1 << 28,
+        failures=FailureLog(),
+        in_memory=in_memory,
+    )
+
+
 class Stuck:
     def is_passed(self) -> bool:
         return False
@@ -165,15 +178,7 @@ def test_a_folder_that_somebody_removes_is_made_anew(
     monkeypatch.setattr("sonde.journal.upkeep._INSPECT_EVERY_S", 0.0)
     path = tmp_path / "runs.db"
     folder = Path(f"{path}-journal.d")
-    journal = Journal(
-        str(folder),
-        session_id="s",
-        durability="emit",
-        is_full=True,
-        max_bytes=1 << 28,
-        failures=FailureLog(),
-        in_memory=in_memory,
-    )
+    journal = full_journal(path, in_memory=in_memory)
     inbox = journal.begin("w")
     journal.open()
     for seq in range(1, 11):
@@ -202,14 +207,7 @@ def test_memory_that_somebody_clears_is_made_anew(
     monkeypatch.setattr("sonde.journal.journal._LOOK_EVERY_S", 0.0)
     monkeypatch.setattr("sonde.journal.upkeep._INSPECT_EVERY_S", 0.0)
     path = tmp_path / "runs.db"
-    journal = Journal(
-        f"{path}-journal.d",
-        session_id="s",
-        durability="emit",
-        is_full=True,
-        max_bytes=1 << 28,
-        failures=FailureLog(),
-    )
+    journal = full_journal(path)
     inbox = journal.begin("w")
     journal.open()
     for seq in range(1, 11):
@@ -279,14 +277,7 @@ def test_events_of_a_program_that_gave_up_its_rights_are_counted(tmp_path: Path)
 def test_events_from_before_there_were_arenas_are_missing_after_a_kill(tmp_path: Path) -> None:
     """In a child another thread may publish while the files are made: without a copy, and that is on the mark."""
     path = tmp_path / "runs.db"
-    journal = Journal(
-        f"{path}-journal.d",
-        session_id="s",
-        durability="emit",
-        is_full=True,
-        max_bytes=1 << 28,
-        failures=FailureLog(),
-    )
+    journal = full_journal(path)
     inbox = journal.begin("w")
     opening, journal._opening = journal._opening, []  # a thread is about to open
     inbox.append(event(1))
@@ -305,9 +296,7 @@ def test_a_folder_that_can_be_made_later_is(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "runs.db"
     folder = Path(f"{path}-journal.d")
     folder.write_text("in the way")
-    journal = Journal(
-        str(folder), session_id="s", durability="emit", is_full=True, max_bytes=1 << 28, failures=FailureLog()
-    )
+    journal = full_journal(path)
     inbox = journal.begin("w")
     journal.open()
     inbox.append(event(1))
