@@ -8,8 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from sonde.vocabulary import Cost, CostSource
 
-REMEMBERED_CALLS = 8_192
-"""Calls that are remembered, the newest; what an older one says later counts as if it were another call's."""
+OPEN_CALLS = 8_192
+"""Calls that have not ended of which something is remembered: those that began last."""
+
+ENDED_CALLS = 2_048
+"""Calls that have ended and are remembered, the newest; what an older one says later counts as another call's."""
 
 _ROUNDING = 1e-9
 """What a sum of costs may differ from the same sum by, as a ratio, without being more."""
@@ -119,24 +122,40 @@ class ModelCall(ToolCall):
 class Calls(Generic[_C]):
     """The newest calls by session and span. For one thread."""
 
-    def __init__(self, make: Callable[[], _C], *, limit: int = REMEMBERED_CALLS) -> None:
+    def __init__(self, make: Callable[[], _C]) -> None:
         self._make = make
-        self._limit = limit
-        self._calls: OrderedDict[tuple[str, str], _C] = OrderedDict()
+        self._open: OrderedDict[tuple[str, str], _C] = OrderedDict()
+        self._ended: OrderedDict[tuple[str, str], _C] = OrderedDict()
 
     def __getitem__(self, key: tuple[str, str]) -> _C:
         """The call of a session and span; a new one if it is not remembered, or has no span."""
-        call = self._calls.get(key)
+        call = self._open.get(key)
+        if call is None:
+            call = self._ended.get(key)
         if call is None:
             call = self._make()
             if key[1]:
-                self._calls[key] = call
-                if len(self._calls) > self._limit:
-                    self._calls.popitem(last=False)
+                self._open[key] = call
+                if len(self._open) > OPEN_CALLS:
+                    self._open.popitem(last=False)
+        return call
+
+    def end(self, key: tuple[str, str]) -> _C:
+        """As ``[key]``, and the call has ended: it need not be remembered for as long."""
+        call = self._open.pop(key, None)
+        if call is None:
+            call = self._ended.get(key)
+            if call is not None:
+                return call
+            call = self._make()
+        if key[1]:
+            self._ended[key] = call
+            if len(self._ended) > ENDED_CALLS:
+                self._ended.popitem(last=False)
         return call
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self._open) + len(self._ended)
 
 
 def text_of(data: Mapping[str, Any], key: str) -> str:

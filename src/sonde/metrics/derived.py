@@ -48,7 +48,7 @@ class DerivedMetrics:
     The figures depend on the events and their order alone: the same events, read back from a store, give the same
     metrics. What one call says twice counts once: two ends (``model.stream_end`` and ``model.completed`` of a span) are
     one call; of increments (``tokens.updated``, ``cost.updated``) and the end of the same span, what is more counts.
-    For that the last 8,192 calls are remembered, some 400 bytes each.
+    For that the last 8,192 open calls are remembered, and the last 2,048 that have ended; 350 to 600 bytes each.
 
     A call counts when it ends. One that states no duration took what lies between its two events, if they have a span.
     For one thread at a time; the registry may be read by any. Costs some 1 µs for an event that a rule is for, a tenth
@@ -184,7 +184,7 @@ class DerivedMetrics:
             tool = name_of("tool", data)
         call = None
         if event.span_id:
-            call = self._tools[event.session_id, event.span_id]
+            call = self._tools.end((event.session_id, event.span_id))
             tool = tool or call.name
         tool = tool[:_MAX_LABEL] or UNKNOWN
         if call is None or not call.is_counted:
@@ -216,7 +216,7 @@ class DerivedMetrics:
 
     def _end_model(self, status: Status, event: Event) -> None:
         data = event.data
-        call = self._models[event.session_id, event.span_id]
+        call = self._models.end((event.session_id, event.span_id))
         _describe(call, data)
         model = call.name[:_MAX_LABEL] or UNKNOWN
         is_failure = status is Status.FAILED
@@ -268,9 +268,8 @@ class DerivedMetrics:
             self._fail("session", event)
 
     def _fail(self, kind: str, event: Event) -> None:
-        self._count_failure(
-            event, kind, self._others[event.session_id, f"{event.span_id}{kind}" if event.span_id else ""]
-        )
+        call = self._others.end((event.session_id, f"{event.span_id}{kind}" if event.span_id else ""))
+        self._count_failure(event, kind, call)
 
     def _count_failure(self, event: Event, kind: str, call: ToolCall) -> None:
         if not call.failed:

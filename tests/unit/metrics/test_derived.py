@@ -11,7 +11,7 @@ import pytest
 
 from sonde.events import Event
 from sonde.metrics import Counter, DerivedMetrics, Gauge, MetricType, Registry
-from sonde.metrics.call import REMEMBERED_CALLS
+from sonde.metrics.call import ENDED_CALLS, OPEN_CALLS
 from sonde.metrics.rules import GENAI_DURATION_BUCKETS, GENAI_TOKEN_BUCKETS, RULES, RULES_VERSION, TERMS, Fact
 
 SPAN = "a" * 16
@@ -246,14 +246,29 @@ def test_names_are_bounded() -> None:
     assert registry.overflowed == {"tool_calls_total": 8}
 
 
-def test_memory_is_bounded() -> None:
-    """Only the newest calls are remembered: an older one's second end counts as another call, and no table grows."""
+@pytest.mark.parametrize(
+    ("noun", "series"), [("tool", "tool_calls_total{tool_name=t}"), ("model", "model_requests_total{model=t}")]
+)
+def test_memory_is_bounded(noun: str, series: str) -> None:
+    """Only the newest ended calls are remembered: an older one's second end counts as another call."""
     metrics = DerivedMetrics(Registry())
-    spans = [f"{number:016x}" for number in range(REMEMBERED_CALLS + 10)]
-    metrics.add_all(Event("tool.completed", 1, span_id=span, data={"tool": "t"}) for span in spans)
-    metrics.add_all(Event("tool.completed", 1, span_id=span, data={"tool": "t"}) for span in (spans[0], spans[-1]))
-    assert counts(metrics.registry) == {"tool_calls_total{tool_name=t}": len(spans) + 1}
-    assert len(metrics._tools) == REMEMBERED_CALLS
+    spans = [f"{number:016x}" for number in range(ENDED_CALLS + 10)]
+    for phase in ("started", "completed"):
+        metrics.add_all(Event(f"{noun}.{phase}", 1, span_id=span, data={noun: "t"}) for span in spans)
+    metrics.add_all(Event(f"{noun}.completed", 1, span_id=span, data={noun: "t"}) for span in (spans[0], spans[-1]))
+    assert counts(metrics.registry)[series] == len(spans) + 1
+    assert len(metrics._tools) + len(metrics._models) == ENDED_CALLS
+
+
+def test_open_calls_are_remembered_for_longer() -> None:
+    """Of as many calls at a time as 8,192 each is timed by its own beginning; of more the oldest are forgotten."""
+    metrics = DerivedMetrics(Registry())
+    spans = [f"{number:016x}" for number in range(OPEN_CALLS + 10)]
+    metrics.add_all(Event("tool.started", 10**9, span_id=span, data={"tool": "t"}) for span in spans)
+    assert len(metrics._tools) == OPEN_CALLS
+    metrics.add_all(Event("tool.completed", 2 * 10**9, span_id=span, data={"tool": "t"}) for span in spans)
+    assert metrics.registry.histogram("tool_duration_seconds", {"tool_name": "t"}).count == OPEN_CALLS
+    assert metrics.registry.counter("tool_calls_total", {"tool_name": "t"}).get() == len(spans)
 
 
 def test_the_table_of_rules_is_in_order() -> None:
