@@ -69,6 +69,16 @@ class Attachment:
         """Whether the path still names the file that is open: SQLite would go on with one that was removed."""
         return self.connections.file.change() is None
 
+    def own_reader(self, operation: str) -> Reading:
+        """The reader, for what only files of sonde's schema allow.
+
+        Raises:
+            StoreError: it is the original's.
+        """
+        if isinstance(self.reader, OriginalReading):
+            raise StoreError(f"cannot {operation} event store '{self.location.url}': {self._why_read_only()}")
+        return self.reader
+
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
         """A connection to read with, for this thread alone; failures translated."""

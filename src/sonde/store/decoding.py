@@ -33,6 +33,14 @@ class Decoding:
         """The name of a stream."""
         return self._streams.known.get(stream) or self._streams.fetch(connection, stream)
 
+    def type_name(self, connection: apsw.Connection, kind: int) -> str:
+        """The name of a type."""
+        return self._names.known.get(kind) or self._names.fetch(connection, kind)
+
+    def writer_id(self, connection: apsw.Connection, origin: int) -> str:
+        """The writer of an origin."""
+        return (self._origins.known.get(origin) or self._origins.fetch(connection, origin)).writer_id
+
     def events(self, connection: apsw.Connection, rows: Sequence[Row]) -> list[RecordedEvent]:
         """Events of rows, sealed or not.
 

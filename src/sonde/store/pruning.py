@@ -104,6 +104,7 @@ class Pruning:
 
     def preview(self, retention: Retention, *, sessions: Sequence[str], now_ns: int) -> PruneReport:
         """What :meth:`run` would do. Changes nothing; of bytes it says an estimate. Reads the events concerned."""
+        self._attached().own_reader("prune")
         due = self.plan(retention, sessions, now_ns)
         used = self._used()[0]
         estimation = Estimation(lambda: self._attached().reading())

@@ -52,6 +52,7 @@ _VERSION_AT = "SELECT ifnull(max(version), ?3) FROM events NOT INDEXED WHERE +st
 _TYPES = "SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?))"
 
 _TOLD_ROWS = 500
+_LAST_TYPES_KEPT = 4_096  # streams
 
 _position, _version = itemgetter(0), itemgetter(2)
 
@@ -67,6 +68,7 @@ class Reading:
         self._decoding = Decoding(url)
         self._stretches = StretchReader()
         self._told: dict[str, list[Run]] = {}
+        self._last_types: dict[str, tuple[Position, dict[str, str]]] = {}
 
     def stream_page(
         self, connection: apsw.Connection, stream_id: str, from_version: int, *, event_type: str | None, rows: int
@@ -96,6 +98,28 @@ class Reading:
         if found and end != start + len(found) - 1:
             self._look_for_holes(connection, number, stream_id, start, end)
         return self.events(connection, found), (end + 1 if len(found) == rows else None)
+
+    def last_types(self, connection: apsw.Connection, stream: StreamInfo, *, rows: int) -> dict[str, str]:
+        """Who wrote the last ``rows`` events of a stream, and the type of the last one of each.
+
+        Looks at no data and keeps no rows: retention asks each second, and for it a cache would fill for nothing. What
+        was found is kept until the stream goes on.
+
+        Raises:
+            StoreCorruptError: one cannot be read.
+        """
+        position, found = self._last_types.get(stream.stream_id, (Position.START, {}))
+        if position == stream.last_position:
+            return found
+        found = {}
+        start = max(stream.first_version, stream.last_version - rows + 1)
+        for number, _, _ in fetch(connection, _STREAM, (stream.stream_id,)):
+            for row in self._stream_rows(connection, number, start, rows=rows, stretches=StretchReader()):
+                found[self._decoding.writer_id(connection, row[5])] = self._decoding.type_name(connection, row[3])
+        if len(self._last_types) >= _LAST_TYPES_KEPT:
+            self._last_types = {}
+        self._last_types[stream.stream_id] = stream.last_position, found
+        return found
 
     def told(self, connection: apsw.Connection, stream_id: str) -> list[Run]:
         """The versions of a stream that a repair could not save, as its gaps in the stream say.
@@ -307,11 +331,19 @@ class Reading:
         """
         return self._decoding.events(connection, rows)
 
-    def _stream_rows(self, connection: apsw.Connection, stream: int, start: int, *, rows: int) -> list[Row]:
+    def _stream_rows(
+        self,
+        connection: apsw.Connection,
+        stream: int,
+        start: int,
+        *,
+        rows: int,
+        stretches: StretchReader | None = None,
+    ) -> list[Row]:
         """``rows`` of a stream from a version on, or as many as there are: first what is sealed, then the rest."""
         found: list[Row] = []
         while len(found) < rows and (stretch := self._stretches.of_stream(connection, stream, start)) is not None:
-            sealed = self._sealed(connection, (stretch,))
+            sealed = self._sealed(connection, (stretch,), by=stretches)
             begin = bisect_left(sealed, start, key=_version)
             found += sealed[begin : begin + rows - len(found)]
             start = stretch.last_version + 1
@@ -337,9 +369,11 @@ class Reading:
     def _numbers_of(self, connection: apsw.Connection, types: Sequence[str]) -> list[int]:
         return [number for (number,) in fetch(connection, _TYPES, (json.dumps(types),))]
 
-    def _sealed(self, connection: apsw.Connection, stretches: Sequence[Stretch]) -> list[Row]:
+    def _sealed(
+        self, connection: apsw.Connection, stretches: Sequence[Stretch], *, by: StretchReader | None = None
+    ) -> list[Row]:
         try:
-            return self._stretches.merged(connection, stretches)
+            return (by or self._stretches).merged(connection, stretches)
         except StretchDamageError as error:
             ((stream_id,),) = fetch(connection, "SELECT name FROM streams WHERE id = ?", (error.stretch.stream,)) or [
                 ("",)

@@ -30,8 +30,12 @@ class Running:
     """
 
     def __init__(self, attachment: Attachment, connection: apsw.Connection) -> None:
-        """Ask for all writers that have not ended in good order, which are few."""
-        self._attachment = attachment
+        """Ask for all writers that have not ended in good order, which are few.
+
+        Raises:
+            StoreError: the file is the original's, which tells nothing of writers.
+        """
+        self._reader = attachment.own_reader("prune")
         self._connection = connection
         self._verdicts: dict[str, Liveness] = {}
         self._by_session: dict[str, set[str]] = {}
@@ -55,13 +59,8 @@ class Running:
         writers = self._by_session.get(stream.stream_id, set())
         if not writers and ((1,) in fetch(self._connection, _IS_SESSION, (stream.stream_id,))):
             return False
-        last: dict[str, str] = {}
-        events, _ = self._attachment.reader.stream_page(
-            self._connection, stream.stream_id, stream.last_version - _TAIL + 1, event_type=None, rows=_TAIL
-        )
-        for event in events:
-            if event.writer_id in self._verdicts:
-                last[event.writer_id] = event.type
+        found = self._reader.last_types(self._connection, stream, rows=_TAIL)
+        last = {writer_id: name for writer_id, name in found.items() if writer_id in self._verdicts}
         # A stream that bears no session's name: who has written to it last is all that can be known cheaply.
         return any(
             last.get(writer_id) != EventType.SESSION_ENDED.value and self._counts(writer_id, stream)

@@ -12,7 +12,7 @@ import pytest
 
 from sonde.errors import StoreCorruptError, StoreError
 from sonde.events import Event, Position
-from sonde.store import Liveness
+from sonde.store import Liveness, Retention
 from sonde.store import open as open_store
 
 SAMPLES = Path(__file__).parents[3] / ".." / "shared" / "data" / "go-original"
@@ -114,6 +114,9 @@ def test_the_original_is_left_as_it_was(tmp_path: Path, journal: str) -> None:
             store.append("s-a", [Event("a.b", 1)])
         with pytest.raises(StoreError, match="sonde import copies it"):
             store.truncate("s-a", 2)
+        for prune in (store.prune, store.preview_prune):
+            with pytest.raises(StoreError, match=r"cannot prune event store .* sonde import copies it"):
+                prune(Retention(max_sessions=1))
     assert snapshot(folder) == before
 
 

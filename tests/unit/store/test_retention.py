@@ -162,6 +162,35 @@ def test_what_runs_stays(store: SQLiteStore) -> None:
     assert store.prune(Retention(max_age_s=5)).sessions == 2
 
 
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_session_that_begins_again_runs_again(store: SQLiteStore, *, is_sealed: bool) -> None:
+    """What is remembered of its end holds until it goes on, whether its rows are sealed or not."""
+    store.register_writer("w")
+    record(store, "again", age_s=9, writer="w", events=200)
+    record(store, "last", age_s=9, writer="v")
+    while is_sealed and store.tend(is_ending=True):
+        pass
+    spared = Retention(max_sessions=1, keep=["again"])
+    assert store.prune(spared).running == store.prune(spared).running == []
+    store.append_batch([Record("again", "w", 300, Event("tick", time.time_ns() - 9 * NS, "again"))])
+    assert store.prune(Retention(max_age_s=5)).running == ["again"]
+    store.append_batch([Record("again", "w", 301, Event("session.ended", time.time_ns() - 9 * NS, "again"))])
+    assert store.prune(Retention(max_age_s=5)).running == []
+    assert there(store) == []
+
+
+def test_looking_for_what_runs_keeps_nothing_in_memory(store: SQLiteStore) -> None:
+    """A look a second must not fill caches with what nobody reads: no rows, and no large data."""
+    for number in range(20):
+        store.register_writer(f"w-s{number}")
+        record(store, f"s{number}", events=200, chars=200)
+    while store.tend(is_ending=True):
+        pass
+    assert store.prune(Retention(max_sessions=15)).sessions == 5
+    reader = store._handle.attachment.own_reader("test")
+    assert (reader._decoding._contents.blocks_read, reader._stretches._recent.size_bytes) == (0, 0)
+
+
 def test_what_runs_loses_its_beginning_to_bytes(store: SQLiteStore) -> None:
     """When nothing else is left; its newest 1,000 events stay, and the report says that the file is still too large."""
     store.register_writer("w")
