@@ -10,6 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 NAME = "soak"
+_SHORTEST_S = 1.0  # the last sample is taken when the agents have ended, and says nothing of their rate
 _COLOUR, _LIMIT = "#0b7285", "#868e96"
 
 
@@ -22,7 +23,7 @@ def draw(document: dict[str, Any], folder: Path) -> None:
     rates = [
         (after["committed"] - before["committed"]) / (after["s"] - before["s"])
         for before, after in pairwise(samples)
-        if after["s"] > before["s"]
+        if after["s"] > before["s"] + _SHORTEST_S
     ]
     panels = (
         (grid[0, 0], "Resident memory of the agent's process, MB", minutes, _millions(samples, "rss_bytes")),
@@ -34,7 +35,7 @@ def draw(document: dict[str, Any], folder: Path) -> None:
         axes.plot(x, y, color=_COLOUR, linewidth=1.2)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("minutes", fontsize=8)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(y, default=1))
         axes.grid(alpha=0.3)
     grid[0, 1].axhline(document["max_bytes"] / 1e6, color=_LIMIT, linewidth=0.8, linestyle="--")
     grid[0, 1].plot(minutes, _millions(samples, "wal_bytes"), color=_LIMIT, linewidth=0.8)
