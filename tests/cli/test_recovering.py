@@ -10,26 +10,37 @@ from typing import Any
 
 import pytest
 
+import sonde as sonde_module
+
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the journal needs Linux")
 
 # The store is locked from the first event on, so that none of them is committed.
 KILLED = """
 import os, sys, sonde, apsw
-rec = sonde.record(sys.argv[1], session_id="s", durability=sys.argv[2], memory_interval_s=None)
+from sonde.redaction import NoRedactor, SecretRedactor
+redactor = {"none": NoRedactor(), "own": SecretRedactor(keys=["badge"]), "default": None}[sys.argv[3]]
+rec = sonde.record(
+    sys.argv[1], session_id="s", durability=sys.argv[2], memory_interval_s=None, redactor=redactor
+)
 assert rec.flush()
 other = apsw.Connection(sys.argv[1])
 other.execute("BEGIN IMMEDIATE")
 for i in range(20):
-    rec.emit("note.taken", i=i)
+    rec.emit("note.taken", i=i, password="hunter2", badge="b-17")
 os.kill(os.getpid(), 9)
 """
 WAITING = (
     "20 events of a killed process wait in the journal; the next writer, or `sonde doctor --recover`, takes them in"
 )
+RESERVED = (
+    "20 events of a killed process that redacts by rules of its own wait in the journal; run it again, and it takes "
+    "them in, or let sonde's rules do: `sonde doctor --recover --default-rules`"
+)
 
 
-def kill(db: Path, durability: str) -> None:
-    run = subprocess.run([sys.executable, "-c", KILLED, str(db), durability], check=False, capture_output=True)
+def kill(db: Path, durability: str, redaction: str = "default") -> None:
+    command = [sys.executable, "-c", KILLED, str(db), durability, redaction]
+    run = subprocess.run(command, check=False, capture_output=True)
     assert (run.returncode, run.stderr) == (-signal.SIGKILL, b"")
 
 
@@ -97,3 +108,82 @@ def test_an_import_takes_it_in(db: Path, sonde: Any, tmp_path: Path) -> None:
     assert sonde("import", str(line)).code == 0
     document = json.loads(sonde("doctor", "--json").out)
     assert (document["waiting"], document["events"]) == (0, 22)
+
+
+def test_a_prune_takes_it_in(db: Path, sonde: Any) -> None:
+    """What waits is as old as what it belongs to; a preview says that it waits."""
+    kill(db, "emit")
+    limits = ("--older-than", "30d")
+    assert WAITING in sonde("prune", *limits, "--dry-run").err
+    assert sonde("prune", *limits, "--yes").code == 0
+    document = json.loads(sonde("doctor", "--json").out)
+    assert (document["waiting"], document["events"]) == (0, 21)
+
+
+def test_a_copy_lacks_what_waits_and_says_so(db: Path, sonde: Any, tmp_path: Path) -> None:
+    """Who keeps the copy alone would lose it without a word."""
+    kill(db, "emit")
+    assert WAITING in sonde("backup", str(tmp_path / "copy.db")).err
+    assert WAITING in sonde("redact", "--all", "-o", str(tmp_path / "clean.db")).err
+
+
+def secrets(db: Path) -> set[tuple[str, str]]:
+    """What the events have under the names of secrets."""
+    with sonde_module.SQLiteStore(db, mode="ro") as store:
+        return {(event.data["password"], event.data["badge"]) for event in store.read_by_type("s", "note.taken")}
+
+
+def test_events_of_others_are_redacted_however_the_next_writer_redacts(db: Path, sonde: Any, tmp_path: Path) -> None:
+    """``--no-redact`` is about what is imported, and ``redact=False`` about a program's own events."""
+    line = tmp_path / "one.jsonl"
+    line.write_text('{"type":"note.taken","sessionId":"t","data":{"password":"hunter3"}}\n')
+    kill(db, "emit")
+    assert sonde("import", "--no-redact", str(line)).code == 0
+    assert secrets(db) == {("[REDACTED:password]", "b-17")}
+    kill(db, "emit")
+    sonde_module.record(db, session_id="next", redact=False).close()
+    assert secrets(db) == {("[REDACTED:password]", "b-17")}
+
+
+def test_events_of_a_program_without_redaction_are_as_it_would_have_them(db: Path) -> None:
+    """If the next one is without redaction as well; else that one's rules hold."""
+    kill(db, "emit", "none")
+    sonde_module.record(db, session_id="next", redact=False).close()
+    assert secrets(db) == {("hunter2", "b-17")}
+    kill(db, "emit", "none")
+    sonde_module.record(db, session_id="next").close()
+    assert secrets(db) == {("hunter2", "b-17"), ("[REDACTED:password]", "b-17")}
+
+
+def test_events_of_a_program_with_rules_of_its_own_wait_for_it(
+    db: Path, sonde: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else knows them. Each says so; the program itself takes the events in."""
+    kill(db, "emit", "own")
+    for _ in range(2):
+        ran = sonde("doctor", "--recover")
+        assert ran.code == 0
+        assert RESERVED in " ".join(ran.out.split())
+        sonde_module.record(db, session_id="next").close()
+        assert "20 events of killed processes wait beside" in caplog.text
+    assert secrets(db) == set()
+    sonde_module.record(db, session_id="next", redactor=sonde_module.SecretRedactor(keys=["badge"])).close()
+    assert secrets(db) == {("[REDACTED:password]", "[REDACTED:custom]")}
+    assert json.loads(sonde("doctor", "--json").out)["waiting"] == 0
+
+
+def test_rules_of_their_own_can_be_waived(db: Path, sonde: Any) -> None:
+    """Where sonde's do: then its rules are applied, and nothing waits any more."""
+    kill(db, "emit", "own")
+    assert sonde("doctor", "--default-rules").code == 2
+    document = json.loads(sonde("doctor", "--recover", "--default-rules", "--json").out)
+    assert (document["waiting"], document["recovered"]) == (0, 20)
+    assert secrets(db) == {("[REDACTED:password]", "b-17")}
+
+
+def test_what_a_kill_took_is_recorded_whatever_the_rules(db: Path, sonde: Any) -> None:
+    """A number is no secret: at durability commit there is nothing to redact, and nothing waits."""
+    kill(db, "commit", "own")
+    document = json.loads(sonde("doctor", "--recover", "--json").out)
+    assert document["missed"] >= 20
+    assert "a kill took" not in sonde("tail").err

@@ -7,7 +7,7 @@ import os
 import click
 
 from sonde.cli.documents import BackupDocument, fields_text
-from sonde.cli.opening import open_sqlite, require_folder, require_other_file
+from sonde.cli.opening import open_sqlite, require_folder, require_other_file, tell_what_waits
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import note, print_json
 from sonde.cli.progress import progress
@@ -35,6 +35,7 @@ def command(target: str, *, force: bool, plain: bool, as_json: bool, db: str | N
     require_folder(target, "back up to")
     require_other_file(db, target, "TARGET")
     with open_sqlite(db) as store:
+        tell_what_waits(store)
         if os.path.exists(target) and not force:
             raise click.BadParameter(
                 f"'{target}' exists; name another file, or replace it with --force.", param_hint="TARGET"

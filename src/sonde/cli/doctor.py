@@ -30,13 +30,21 @@ _MAX_DAMAGE = 1000
 
 @click.command(epilog=fields_text(DoctorDocument, RepairDocument))
 @click.option("--recover", "take_in", is_flag=True, help="First take in what killed processes left, and clear up.")
+@click.option("--default-rules", is_flag=True, help="With --recover: redact all of it by sonde's rules.")
 @click.option("--repair", "wants_repair", is_flag=True, help="Write what can be read into a new file instead.")
 @click.option("-o", "--output", metavar="FILE", help="The new file of --repair; without it runs.repaired.db, or so.")
 @json_option
 @db_option
 @click.pass_context
 def command(
-    context: click.Context, *, take_in: bool, wants_repair: bool, output: str | None, as_json: bool, db: str | None
+    context: click.Context,
+    *,
+    take_in: bool,
+    default_rules: bool,
+    wants_repair: bool,
+    output: str | None,
+    as_json: bool,
+    db: str | None,
 ) -> None:
     """Examine the store: read all of it, check everything, say what is wrong.
 
@@ -44,6 +52,9 @@ def command(
     knows each event. What is only worth knowing is a remark: events that the recorder lost and said so, events that
     wait in the journal of a killed process, sessions whose process died, the file's mode and names, a full disk, a
     network file system. Recording may go on meanwhile.
+
+    --recover leaves the events of programs that redact by rules of their own, which nobody else has: run such a program
+    again, and it takes them in. Where sonde's rules do for them, add --default-rules.
 
     --repair writes all that can be read of a damaged file into a new one and says what is lost. The damaged file and
     its log are only read; stop the programs that record into it first.
@@ -61,6 +72,8 @@ def command(
     """
     if take_in and wants_repair:
         raise click.UsageError("--recover writes to the store, --repair never does; give one of them.")
+    if default_rules and not take_in:
+        raise click.UsageError("--default-rules belongs to --recover; add it, or leave --default-rules away.")
     if output is not None and not wants_repair:
         raise click.UsageError("--output belongs to --repair; add it, or leave --output away.")
     path = os.path.abspath(os.path.expanduser(store_path(db)))
@@ -78,7 +91,7 @@ def command(
         if take_in:
             open_sqlite(db).close()  # an empty file is no store, and is not made one
             with open_store(store_path(db), mode="rw") as written:
-                examination.recovered = recover(written).events
+                examination.recovered = recover(written, with_default_rules=default_rules).events
         with open_sqlite(db) as store:
             examination.examine(store)
     except StoreCorruptError as error:

@@ -60,7 +60,7 @@ def command(
     target = store_path(db)
     redactor: Redactor = NoRedactor() if no_redact else SecretRedactor()
     with open_store(target) as store:
-        recover_or_log(store, redactor=redactor)
+        recover_or_log(store)
         for file in files:
             if file != "-" and os.path.samefile(file, store.url):
                 raise click.BadParameter(f"'{file}' is the store itself; name another with --db.", param_hint="FILE")

@@ -30,19 +30,31 @@ def open_for_reading(db: str | None) -> EventStore:
         StoreError: it cannot be read.
     """
     store = _opened(db)
+    tell_what_waits(store)
+    return store
+
+
+def tell_what_waits(store: EventStore) -> None:
+    """Say what killed processes left that isn't in the store yet."""
     for text in left_texts(pending(store)):
         note(text)
-    return store
 
 
 def left_texts(left: Recovery) -> list[str]:
     """What to say of what killed processes left beside the store, and of what they took along."""
     texts = []
-    if left.events:
-        verb, them = ("waits", "it") if left.events == 1 else ("wait", "them")
+    if events := left.events - left.reserved:
+        verb, them = ("waits", "it") if events == 1 else ("wait", "them")
         texts.append(
-            f"{plural(left.events, 'event')} of a killed process {verb} in the journal; the next writer, or "
+            f"{plural(events, 'event')} of a killed process {verb} in the journal; the next writer, or "
             f"`{program()} doctor --recover`, takes {them} in"
+        )
+    if left.reserved:
+        verb, them = ("waits", "it") if left.reserved == 1 else ("wait", "them")
+        texts.append(
+            f"{plural(left.reserved, 'event')} of a killed process that redacts by rules of its own {verb} in the "
+            f"journal; run it again, and it takes {them} in, or let sonde's rules do: `{program()} doctor --recover "
+            "--default-rules`"
         )
     if left.missed:
         about = "some" if left.is_estimate else "up to"

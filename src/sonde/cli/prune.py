@@ -14,13 +14,14 @@ import msgspec
 from sonde.cli.amounts import Age, Size
 from sonde.cli.documents import PruneDocument, fields_text
 from sonde.cli.main import EXIT_FAILED, EXIT_INTERRUPTED
-from sonde.cli.opening import open_sqlite, store_path
+from sonde.cli.opening import open_sqlite, store_path, tell_what_waits
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import note, print_json
 from sonde.cli.progress import progress
 from sonde.cli.wording import bytes_text, plural, printable
 from sonde.errors import ConfigError
 from sonde.query import resolve_session
+from sonde.recorder import recover_or_log
 from sonde.store import PruneReport, Removal, Retention, SQLiteStore
 from sonde.store.retention import LEAST_BYTES
 
@@ -73,6 +74,8 @@ def command(
             "such as --max-size 500MB, since a file without events takes some 78,000."
         )
     with open_sqlite(db) as store:
+        if dry_run:
+            tell_what_waits(store)
         named = [resolve_session(store, name) for name in sessions]
         kept = [resolve_session(store, name) for name in keep]
         if both := set(named) & set(kept):
@@ -87,6 +90,7 @@ def command(
     if not yes and not _is_wanted(preview):
         context.exit(EXIT_FAILED if preview.events else 0)
     with SQLiteStore(store_path(db), mode="rw") as store, _interrupts() as stop, progress("removing events") as advance:
+        recover_or_log(store)
         report = store.prune(retention, sessions=named, stop=stop, progress=advance)
     _say(report, store.url, as_json=as_json, is_done=True)
     if stop.is_set():

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from sonde.cli.documents import RedactDocument, fields_text
-from sonde.cli.opening import open_sqlite, require_folder, require_other_file
+from sonde.cli.opening import open_sqlite, require_folder, require_other_file, tell_what_waits
 from sonde.cli.options import db_option, json_option
 from sonde.cli.output import note, print_json
 from sonde.cli.program import program
@@ -93,6 +93,7 @@ def command(
         if os.path.lexists(path):
             raise click.BadParameter(f"'{path}' exists; name another file, or remove it first.", param_hint="-o")
     with open_sqlite(db) as source:
+        tell_what_waits(source)
         _require_identities(source)
         streams = [resolve_session(source, name) for name in sessions]
         copy = _Copy(redactor)

@@ -6,7 +6,18 @@ are memory-mapped files in a file system that is memory, or beside the store.
 """
 
 from sonde.journal.journal import Fence, Journal
+from sonde.journal.mark import Header
 from sonde.journal.place import sweep_memory
 from sonde.journal.remains import Remains, folder_of, left_behind, look, remove_unfinished
 
-__all__ = ["Fence", "Journal", "Remains", "folder_of", "left_behind", "look", "remove_unfinished", "sweep_memory"]
+__all__ = [
+    "Fence",
+    "Header",
+    "Journal",
+    "Remains",
+    "folder_of",
+    "left_behind",
+    "look",
+    "remove_unfinished",
+    "sweep_memory",
+]

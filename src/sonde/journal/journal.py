@@ -36,15 +36,17 @@ class Journal:
         *,
         session_id: str,
         durability: str,
+        redaction: str = "default",
         is_full: bool,
         max_bytes: int,
         failures: FailureLog,
         in_memory: bool = True,
     ) -> None:
-        """Open nothing yet: see :meth:`open`. ``max_bytes`` bounds the arenas; ``in_memory``: see :class:`Mark`."""
+        """Open nothing yet: see :meth:`open`. ``max_bytes`` bounds the arenas; for the rest see :class:`Mark`."""
         self._folder = folder
         self._session_id = session_id
         self._durability = durability
+        self._redaction = redaction
         self._is_full = is_full
         self._is_in_memory = in_memory
         self._max_bytes = max_bytes
@@ -152,6 +154,7 @@ class Journal:
             self._writer_id,
             session_id=self._session_id,
             durability=self._durability,
+            redaction=self._redaction,
             has_arenas=self._is_full,
             in_memory=self._is_in_memory,
             instead_of=instead_of,
@@ -163,6 +166,12 @@ class Journal:
         self._mark = mark
         self._level(mark)
         self._note()
+        if mark.is_beside_against_will:
+            self._problem = (
+                f"cannot keep the journal of writer {self._writer_id} in memory: /dev/shm is full, or not writable; it "
+                f"lies in '{self._folder}', where a disk that hangs may hold up the program; make room, or choose that "
+                "with journal='disk'"
+            )
 
     def _level(self, mark: Mark) -> None:
         # Until it is so: what others store between a look and a store of ours is gone, and they may not come again.

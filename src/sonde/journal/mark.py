@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from sonde.journal.file import new_file, remove_file
-from sonde.journal.place import Home, Place, place_of
+from sonde.journal.place import Home, Place, has_memory, place_of
 from sonde.journal.words import WORDS_BYTES, is_there, new_words, read_words, store_word
 
 try:
@@ -69,6 +69,8 @@ class Header(msgspec.Struct, frozen=True):
     """Of the machine: what another one finds need not be what the writer left."""
     device: int
     """Of the file system, as its host has it."""
+    redaction: str
+    """Whose rules take secrets out of its events: a :class:`~sonde.redaction.Policy`."""
 
 
 class Words(NamedTuple):
@@ -95,6 +97,7 @@ class Mark:
         *,
         session_id: str,
         durability: str,
+        redaction: str = "default",
         has_arenas: bool,
         in_memory: bool = True,
         instead_of: Mark | None = None,
@@ -129,6 +132,7 @@ class Mark:
                 pid=os.getpid(),
                 boot=boot_id(),
                 device=0,
+                redaction=redaction,
             ),
             first.tobytes() if instead_of is None else instead_of._map[:WORDS_BYTES],
         )
@@ -181,6 +185,11 @@ class Mark:
     def home(self) -> Home:
         """Where its writer's arenas lie, if it has some."""
         return Home(self._folder, self._writer_id) if self._place is None else self._place.home
+
+    @property
+    def is_beside_against_will(self) -> bool:
+        """Whether all lies beside the store although it was meant for memory, which this system has."""
+        return self._is_in_memory and self._place is None and has_memory()
 
     @property
     def is_makers(self) -> bool:

@@ -67,6 +67,11 @@ class Place(NamedTuple):
         return stat.S_ISREG(found.st_mode) and found.st_uid in self.owners
 
 
+def has_memory() -> bool:
+    """Whether this system has such a file system."""
+    return os.path.isdir(FOLDER)
+
+
 def place_of(handle: int, writer_id: str) -> Place:
     """What lies in memory for an open mark lies there."""
     found = os.fstat(handle)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from io import FileIO
 
 from sonde.journal.file import new_file, open_carefully, remove_file
-from sonde.journal.place import MAGIC, PAGE_BYTES, PATH_AT, Place, read_page
+from sonde.journal.place import MAGIC, PAGE_BYTES, PATH_AT, Place, has_memory, read_page
 
 WORDS_BYTES = 64
 """Eight numbers of 64 bits, the first of which tells what file it is."""
@@ -22,7 +22,7 @@ WORDS_BYTES = 64
 def new_words(place: Place, mark_path: str, words: bytes) -> mmap.mmap | None:
     """Make them; ``None`` where there is no such memory, or none is left. ``words``: what they say, 64 bytes."""
     path_bytes = os.fsencode(os.path.abspath(mark_path))
-    if not os.path.isdir(place.home.folder) or len(path_bytes) > PAGE_BYTES - PATH_AT:
+    if not has_memory() or len(path_bytes) > PAGE_BYTES - PATH_AT:
         return None
     files: list[FileIO] = []
     try:

@@ -8,6 +8,7 @@ from sonde.errors import ConfigError
 from sonde.failures import FailureLog
 from sonde.journal import Journal, folder_of
 from sonde.persister import FlushReport
+from sonde.redaction import Policy
 from sonde.store import Durability, EventStore, SQLiteStore
 from sonde.store.location import MEMORY
 
@@ -49,7 +50,13 @@ def store_durability(durability: Durability) -> Durability:
 
 
 def journal_for(
-    store: EventStore, *, session_id: str, durability: Durability, place: JournalPlace, max_bytes: int
+    store: EventStore,
+    *,
+    session_id: str,
+    durability: Durability,
+    redaction: Policy,
+    place: JournalPlace,
+    max_bytes: int,
 ) -> Journal | None:
     """The journal of a store; ``None`` for one that is no file, and where the system lacks what it takes.
 
@@ -63,6 +70,7 @@ def journal_for(
             folder_of(store.url),
             session_id=session_id,
             durability=durability.value,
+            redaction=redaction.value,
             is_full=is_full,
             max_bytes=max_bytes,
             failures=FailureLog(),

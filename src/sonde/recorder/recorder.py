@@ -38,7 +38,7 @@ from sonde.recorder.recovery import recover_or_log
 from sonde.recorder.retention import RetentionKeeper
 from sonde.recorder.stats import RecorderStats
 from sonde.recorder.termination import LOOK_INTERVAL_S, termination
-from sonde.redaction import Redactor, SecretRedactor
+from sonde.redaction import Redactor, SecretRedactor, policy_of
 from sonde.store import Durability, EventStore, Retention, SQLiteStore
 from sonde.store import open as open_store
 
@@ -124,7 +124,6 @@ class Recorder:
         self._memory_interval_s = valid_interval_s(memory_interval_s, "memory", without="record none")
         self._profile_events = self._profiling(profile=profile, hz=profile_hz, interval_s=profile_interval_s)
         self._ticker = Ticker("sonde-ticker")
-        redactor = SecretRedactor() if redactor is None else redactor
         self._owns_store = store is None or self._is_disabled
         if self._is_disabled:
             self.store: EventStore = SQLiteStore(":memory:")
@@ -136,15 +135,17 @@ class Recorder:
             self._journal = None
             self._retention = None
             if not self._is_disabled:
+                pricing = Pricing(default_prices() if prices is None else prices)
                 self._retention = None if retention is None else RetentionKeeper(self.store, retention)
                 self._journal = journal_for(
                     self.store,
                     session_id=self.session_id,
                     durability=self.durability,
+                    redaction=policy_of(redactor),
                     place=place,
                     max_bytes=max_pending_bytes,
                 )
-                recover_or_log(self.store, redactor=redactor, clock=clock)
+                recover_or_log(self.store, redactor=redactor, complete=pricing, clock=clock)
             self.hub = Hub(hub_config, session_id=self.session_id, clock=clock, witness=self._journal)
             if not self._is_disabled:
                 self._persister = Persister(
@@ -152,8 +153,8 @@ class Recorder:
                     self.store,
                     max_pending_bytes=max_pending_bytes,
                     overflow=overflow,
-                    redactor=redactor,
-                    complete=Pricing(default_prices() if prices is None else prices),
+                    redactor=SecretRedactor() if redactor is None else redactor,
+                    complete=pricing,
                     on_commit=self._meter.announced if metrics else None,
                     keeper=self._journal,
                     on_end=self._end_with_store,

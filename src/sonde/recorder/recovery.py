@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.errors import StoreError
 from sonde.events import Event, EventType, PublishedEvent
 from sonde.failures import LOGGER, FailureLog
-from sonde.journal import Remains, folder_of, left_behind, look, remove_unfinished, sweep_memory
-from sonde.persister import DEFAULT_STREAM, Preparation
-from sonde.redaction import Redactor, SecretRedactor
+from sonde.instrument import default_prices
+from sonde.journal import Header, Remains, folder_of, left_behind, look, remove_unfinished, sweep_memory
+from sonde.persister import DEFAULT_STREAM, Complete, Preparation
+from sonde.recorder.pricing import Pricing
+from sonde.redaction import Policy, Redactor, SecretRedactor, policy_of
 from sonde.store import EventStore, Record, SQLiteStore
 from sonde.store.location import MEMORY
 
@@ -25,10 +28,11 @@ class Recovery:
 
     Attributes:
         writers: how many dead writers had left something.
-        events: taken into the store.
+        events: taken into the store. Of what only :func:`pending` found: those that wait, ``reserved`` ones too.
         torn: records that were cut off by the kill, so that their ``emit`` had not returned, or that are damaged.
         missed: events at most that these writers published and that are nowhere; a ``sonde.gap`` says so.
         is_estimate: of some writer there was only a copy of its numbers, a moment old: it may be more than ``missed``.
+        reserved: events that stay where they are: their programs redact by rules that nobody else has.
     """
 
     writers: int = 0
@@ -36,6 +40,7 @@ class Recovery:
     torn: int = 0
     missed: int = 0
     is_estimate: bool = False
+    reserved: int = 0
 
     def __add__(self, other: Recovery) -> Recovery:
         return Recovery(
@@ -44,37 +49,70 @@ class Recovery:
             self.torn + other.torn,
             self.missed + other.missed,
             self.is_estimate or other.is_estimate,
+            self.reserved + other.reserved,
         )
 
 
-def recover(store: EventStore, *, redactor: Redactor | None = None, clock: Clock = SYSTEM_CLOCK) -> Recovery:
-    """Take what dead writers of this host left into the store: each event once, in order, sanitised and redacted.
+def recover(
+    store: EventStore,
+    *,
+    redactor: Redactor | None = None,
+    complete: Complete | None = None,
+    with_default_rules: bool = False,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Recovery:
+    """Take what dead writers of this host left into the store: each event once, in order, priced, sanitised, redacted.
+
+    Redacted by ``redactor`` (``None``: by sonde's rules), but never by less than the writer itself would have: where
+    that had sonde's rules they stand in for none at all, and events of one that had rules of its own wait for a program
+    that has some, too, unless ``with_default_rules`` lets sonde's do. ``complete`` adds what calls of models cost;
+    ``None``: by the default prices.
 
     The files are removed once all is committed. Safe to call at any time, by any number of processes: each dead writer
     is taken in by one of them. Blocks on I/O; some 100,000 events a second. Stores that are no file have nothing.
 
     Raises:
         StoreError: the store does not take it; what is left stays where it is.
-        OSError: the files cannot be read or removed.
+        OSError: files cannot be read or removed; those of other writers have been taken in.
     """
     found = Recovery()
     if isinstance(store, SQLiteStore) and store.url != MEMORY and not store.read_only:
+        failed: OSError | None = None
         for remains in left_behind(folder_of(store.url)):
-            found += _take_in(store, remains, SecretRedactor() if redactor is None else redactor, clock)
+            try:
+                by = _redactor_for(remains.header, redactor, with_default_rules=with_default_rules)
+                found += _take_in(store, remains, by, complete, clock)
+            except OSError as error:
+                failed = error
+        if failed is not None:
+            raise failed
         remove_unfinished(folder_of(store.url))
         sweep_memory(store.url)
     return found
 
 
-def recover_or_log(store: EventStore, *, redactor: Redactor | None, clock: Clock = SYSTEM_CLOCK) -> None:
+def recover_or_log(
+    store: EventStore,
+    *,
+    redactor: Redactor | None = None,
+    complete: Complete | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> None:
     """The same for who has better to do than to fail for it: the next one tries again."""
     try:
-        found = recover(store, redactor=redactor, clock=clock)
+        found = recover(store, redactor=redactor, complete=complete, clock=clock)
     except (StoreError, OSError) as error:
         LOGGER.warning("cannot take in what a killed process left beside %s: %s", store.url, error)
         return
     if found.events or found.missed or found.torn:
         LOGGER.info("took in what killed processes left beside %s: %s", store.url, found)
+    if found.reserved:
+        LOGGER.warning(
+            "%d events of killed processes wait beside %s: those redact by rules of their own; run them again, or take "
+            "the events in with sonde doctor --recover --default-rules",
+            found.reserved,
+            store.url,
+        )
 
 
 def pending(store: EventStore) -> Recovery:
@@ -84,14 +122,41 @@ def pending(store: EventStore) -> Recovery:
         for left in look(folder_of(store.url)):
             ranges = store.seen(left.header.writer_id)
             stored = sum(last - first + 1 for first, last in ranges)
-            new = sum(1 for seq in left.seqs if not any(first <= seq <= last for first, last in ranges))
-            found += Recovery(1, new, 0, left.missing(stored + new), not left.words.is_last)
+            new = _new(left.seqs, ranges)
+            is_reserved = _redactor_for(left.header, None) is None
+            found += Recovery(
+                1, new, 0, left.missing(stored + new), not left.words.is_last, reserved=new if is_reserved else 0
+            )
     return found
 
 
-def _take_in(store: SQLiteStore, remains: Remains, redactor: Redactor, clock: Clock) -> Recovery:
-    preparation = Preparation(redactor, failures=FailureLog())
+def _redactor_for(header: Header, redactor: Redactor | None, *, with_default_rules: bool = False) -> Redactor | None:
+    """What a dead writer's events are redacted by; ``None``: by nothing that there is here."""
+    ours = policy_of(redactor)
+    has_own_rules = header.has_arenas and header.redaction == Policy.OWN
+    if has_own_rules and ours is not Policy.OWN and not with_default_rules:
+        return None
+    if redactor is None or (ours is Policy.NONE and header.redaction != Policy.NONE):
+        return SecretRedactor()
+    return redactor
+
+
+def _new(seqs: Iterable[int], ranges: list[tuple[int, int]]) -> int:
+    """How many events the store has not seen."""
+    return sum(1 for seq in seqs if not any(first <= seq <= last for first, last in ranges))
+
+
+def _take_in(
+    store: SQLiteStore, remains: Remains, redactor: Redactor | None, complete: Complete | None, clock: Clock
+) -> Recovery:
+    """Without a redactor only what holds no new event."""
     events = remains.events()
+    if redactor is None:
+        if new := _new((event.seq for event in events), store.seen(remains.header.writer_id)):
+            return Recovery(reserved=new)
+        redactor = SecretRedactor()
+    complete = Pricing(default_prices()) if complete is None else complete
+    preparation = Preparation(redactor, complete=complete, failures=FailureLog())
     recovered = 0
     for start in range(0, len(events), _BATCH_SIZE):
         batch = preparation.records(events[start : start + _BATCH_SIZE], _stream_of)

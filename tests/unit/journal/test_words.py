@@ -93,6 +93,19 @@ def test_a_full_memory_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert gaps(tmp_path / "runs.db") == [{"missed": 3, "reasons": {"killed": 3}, "at_most": True}]
 
 
+@pytest.mark.parametrize(("folder", "said"), [("/proc/self/fdinfo", 1), ("/nowhere", 0)])
+def test_it_is_said_when_the_memory_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, folder: str, said: int
+) -> None:
+    """Then a disk that hangs may hold up the program, which it was to be safe from; a system without is as it is."""
+    monkeypatch.setattr(place, "FOLDER", folder)
+    with sonde.record(tmp_path / "runs.db", memory_interval_s=None) as rec:
+        rec.emit("n")
+        assert rec.flush()
+        assert rec.stats().failures.get("journal", 0) == said
+    assert caplog.text.count("cannot keep the journal of writer") == said
+
+
 def test_a_copied_folder_has_no_words(tmp_path: Path) -> None:
     """A copy of a store in use, journal and all, is judged by the copy; the writer that lives keeps its own."""
     path = tmp_path / "runs.db"
