@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import sonde as sonde_module
+from sonde.instrument import FilePrices
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the journal needs Linux")
 
@@ -27,6 +28,8 @@ other = apsw.Connection(sys.argv[1])
 other.execute("BEGIN IMMEDIATE")
 for i in range(20):
     rec.emit("note.taken", i=i, password="hunter2", badge="b-17")
+if "model" in sys.argv:
+    rec.emit("model.completed", model="m", input_tokens=1000)
 os.kill(os.getpid(), 9)
 """
 WAITING = (
@@ -38,8 +41,8 @@ RESERVED = (
 )
 
 
-def kill(db: Path, durability: str, redaction: str = "default") -> None:
-    command = [sys.executable, "-c", KILLED, str(db), durability, redaction]
+def kill(db: Path, durability: str, redaction: str = "default", *more: str) -> None:
+    command = [sys.executable, "-c", KILLED, str(db), durability, redaction, *more]
     run = subprocess.run(command, check=False, capture_output=True)
     assert (run.returncode, run.stderr) == (-signal.SIGKILL, b"")
 
@@ -179,6 +182,17 @@ def test_rules_of_their_own_can_be_waived(db: Path, sonde: Any) -> None:
     document = json.loads(sonde("doctor", "--recover", "--default-rules", "--json").out)
     assert (document["waiting"], document["recovered"]) == (0, 20)
     assert secrets(db) == {("[REDACTED:password]", "b-17")}
+
+
+def test_what_is_taken_in_is_priced(db: Path, tmp_path: Path) -> None:
+    """As it would have been without the kill, by the prices of the next recorder."""
+    kill(db, "emit", "default", "model")
+    prices = tmp_path / "prices.toml"
+    prices.write_text('date = 2026-11-01\n\n[models."m"]\ninput_tokens = 2_000_000\n')  # dollars a million
+    sonde_module.record(db, session_id="next", prices=FilePrices(prices)).close()
+    with sonde_module.SQLiteStore(db, mode="ro") as store:
+        (call,) = store.read_by_type("s", "model.completed")
+    assert (call.data["cost_usd"], call.data["cost_source"]) == (2000.0, "computed")
 
 
 def test_what_a_kill_took_is_recorded_whatever_the_rules(db: Path, sonde: Any) -> None:
