@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import sonde
+from sonde.errors import StoreUnavailableError
 from sonde.events import EventType
 from sonde.recorder import recover
 from sonde.store import SQLiteStore
@@ -216,3 +218,11 @@ def test_what_close_could_not_write_the_next_one_does(tmp_path: Path) -> None:
         assert recover(store).events == 101  # and session.ended
         assert [event.data["i"] for event in store.read_by_type("s", "n")] == list(range(100))
     assert not (tmp_path / "runs.db-journal.d").exists()
+
+
+@pytest.mark.parametrize("size", ["16k", "40k", "64k"])
+def test_a_store_cannot_be_made_on_a_full_disk(mount: Callable[..., Path], size: str) -> None:
+    """Whichever step of SQLite's it is that fails: the message says that the disk is full."""
+    disk = mount("disk", "-t", "tmpfs", "-o", f"size={size}", "tmpfs")
+    with pytest.raises(StoreUnavailableError, match="the disk is full; free some space and try again"):
+        sonde.record(disk / "runs.db")

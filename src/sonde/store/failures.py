@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from types import TracebackType
 
 import apsw
@@ -14,6 +16,7 @@ from sonde.errors import (
     StoreUnavailableError,
 )
 
+_ROOM_BYTES = 64 * 1024  # what SQLite's shared memory takes at the beginning, and a page or two
 _UNAVAILABLE: dict[type[BaseException], str] = {
     apsw.BusyError: "another process holds it locked; try again when that one is done, or wait longer for it",
     apsw.LockedError: "another connection holds it locked; try again",
@@ -41,8 +44,17 @@ def translated(error: apsw.Error, operation: str, url: str) -> StoreError:
         )
     for kind, remedy in _UNAVAILABLE.items():
         if isinstance(error, kind):
-            return StoreUnavailableError(f"{head}: {error}; {remedy}")
+            # Where SQLite makes a file, or the memory that it maps, a full disk is to it an error like another.
+            is_full = kind is apsw.IOError and _is_full(url)
+            return StoreUnavailableError(f"{head}: {error}; {_UNAVAILABLE[apsw.FullError] if is_full else remedy}")
     return StoreError(f"{head}: {type(error).__name__}: {error}; please report this")
+
+
+def _is_full(url: str) -> bool:
+    try:
+        return shutil.disk_usage(os.path.dirname(url) or ".").free < _ROOM_BYTES
+    except OSError:
+        return False
 
 
 class Translation:
