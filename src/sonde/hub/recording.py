@@ -21,6 +21,7 @@ DEFAULT_MAX_PENDING_BYTES = 256 * 1024 * 1024
 # A PublishedEvent with a dict of four keys and small values, in CPython 3.11: struct 120, dict 232, numbers and ids
 # some 150 bytes. Text is added as it is.
 _EVENT_BYTES = 512
+_MISSED_KEPT = 1_000
 # Of a list at most 16 items are looked at, of each list in it 8, and so on: lists that hold each other many times over
 # would otherwise keep the hub's thread for hours.
 _DEPTH = 5
@@ -134,8 +135,15 @@ class RecorderSubscription:
             self.overlook(event.session_id, reason, 1)
 
     def overlook(self, session_id: str, reason: str, count: int) -> None:
-        """Let the next gap say that events of a session were offered to nobody."""
-        self._missed[session_id, reason] = self._missed.get((session_id, reason), 0) + count
+        """Let the next gap say that events of a session were offered to nobody.
+
+        While nothing can be written, sessions come and go: of 1,000 each has a gap of its own, of the others one is for
+        all.
+        """
+        key = session_id, reason
+        if len(self._missed) >= _MISSED_KEPT and key not in self._missed:
+            key = "", reason
+        self._missed[key] = self._missed.get(key, 0) + count
 
     def report_missed(self) -> None:
         """Hand over what was missed although no event follows, once the persister has moved on since.

@@ -175,7 +175,7 @@ class DerivedMetrics:
     def _start_tool(self, event: Event) -> None:
         if event.span_id:
             call = self._tools[event.session_id, event.span_id]
-            call.name, call.started_ns = name_of("tool", event.data) or call.name, event.time_ns
+            call.name, call.started_ns = name_of("tool", event.data)[:_MAX_LABEL] or call.name, event.time_ns
 
     def _end_tool(self, is_failure: bool, event: Event) -> None:  # noqa: FBT001 - partial() binds it by place
         data = event.data
@@ -326,7 +326,7 @@ def _between(call: ToolCall, event: Event) -> float | None:
 
 def _describe(call: ModelCall, data: Mapping[str, Any]) -> None:
     """Note what an event says about a call; what it leaves open stays as it was."""
-    call.name = text_of(data, "model") or call.name or name_of("model", data)
+    call.name = (text_of(data, "model") or call.name or name_of("model", data))[:_MAX_LABEL]
     call.provider = text_of(data, "provider")[:_MAX_LABEL] or call.provider
     operation = text_of(data, "operation")
     call.operation = operation if operation in _OPERATIONS else call.operation or OTHER_OPERATION

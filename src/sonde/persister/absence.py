@@ -10,6 +10,8 @@ from sonde.hub import Missed
 from sonde.store import EventStore
 from sonde.store.open_file import Change, FileState, Replaceable
 
+_GAPS_KEPT = 1_000  # each by itself; of those before them their sum
+
 
 class _Gap(NamedTuple):
     """A gap that was committed, by its number, and what it said; ``change``: of what became of a file, if it told."""
@@ -45,6 +47,18 @@ class Absence:
     def noted(self, gaps: Sequence[PublishedEvent], *, change: Change | None = None) -> None:
         """Gaps were committed, under the writer of gaps."""
         self._gaps += [_Gap(gap.seq, gap.session_id, gap.data["reasons"], change) for gap in gaps]
+        if len(self._gaps) > 2 * _GAPS_KEPT:
+            self._gaps = [*self._folded(self._gaps[:_GAPS_KEPT]), *self._gaps[_GAPS_KEPT:]]
+
+    def _folded(self, gaps: Sequence[_Gap]) -> list[_Gap]:
+        """As few as say the same of all sessions together: where the last one is, the others are, too."""
+        last = gaps[-1].seq
+        sums: dict[str, int] = {}
+        for gap in gaps:
+            if gap.change is None:
+                for reason, number in gap.reasons.items():
+                    sums[reason] = sums.get(reason, 0) + number
+        return [*(gap for gap in gaps if gap.change is not None), _Gap(last, self._session_id, sums, None)]
 
     def look(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -90,6 +90,7 @@ class Health:
         )
         missed = {**dict.fromkeys(_MISSED_LIVE, 0), **hub.live_dropped}
         self._count_each(registry, "sonde_live_events_missed_total", "reason", missed)
+        self._highest.keep("sonde_subscription_events_missed_total", {row.id for row in hub.subscriptions})
         for row in hub.subscriptions:
             registry.gauge("sonde_subscription_queued_events", {"subscription": row.id}).set(row.queued)
             self._count(
@@ -134,6 +135,12 @@ class _Highest:
         with self._lock:
             highest = self._numbers[key] = max(number, self._numbers.get(key, 0))
             return highest
+
+    def keep(self, name: str, values: Collection[str]) -> None:
+        """Forget the counters of a name whose label has none of these values: what they counted is no more."""
+        with self._lock:
+            for key in [key for key in self._numbers if key[0] == name and key[1] not in values]:
+                del self._numbers[key]
 
 
 @cache

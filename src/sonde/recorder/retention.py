@@ -54,7 +54,7 @@ class RetentionKeeper:
         self._pid = os.getpid()
         self._stop: threading.Event = threading.Event()
         self._sessions_due_s = self._forget_due_s = 0.0
-        self._has_looked = self._has_vanished = False
+        self._has_looked = self._has_removed = False
         self._noted_s = time.monotonic() - NOTE_INTERVAL_S
         self._removals: list[Removal] = []
         self._bytes_before = 0
@@ -93,7 +93,7 @@ class RetentionKeeper:
             self._removals = merged([*self._removals, *report.removals])
             self._bytes_before = self._bytes_before or report.bytes_before
             self._bytes_after = report.bytes_after
-            self._has_vanished = self._has_vanished or report.sessions > 0
+            self._has_removed = True
         if report.is_over:
             self.failures.add(
                 "retention",
@@ -114,8 +114,8 @@ class RetentionKeeper:
 
     def _forget(self) -> None:
         began_s = time.monotonic()
-        if self._has_vanished and began_s >= self._forget_due_s:
-            self._has_vanished = not self._store.forget_names(stop=self._stop)
+        if self._has_removed and began_s >= self._forget_due_s:
+            self._has_removed = not self._store.forget_names(stop=self._stop)
             took_s = time.monotonic() - began_s
             self._forget_due_s = began_s + max(_FORGET_INTERVAL_S, took_s / _FORGET_SHARE)
 

@@ -6,7 +6,7 @@ import apsw
 
 from sonde.store.rows import fetch
 
-MAX_CACHED = 65_536
+MAX_CACHED = 16_384
 
 
 def storable(name: object) -> str:

@@ -116,6 +116,23 @@ def test_missed_events_are_reported_once_there_is_room_though_none_follow() -> N
         assert gap.missed == (Missed("", "pending_full", 120 - len(numbers(first))),)
 
 
+def test_sessions_that_come_and_go_while_it_is_full_share_a_gap() -> None:
+    """A thousand have one each; a server whose disk is away for a day must not remember millions. None is uncounted."""
+    with Hub() as hub:
+        recorder = hub.subscribe_recorder(max_pending_bytes=1_000)
+        hub.emit("x")
+        recorder.settle(10)
+        for number in range(3_000):
+            hub.emit("x", session_id=f"s{number}")
+        hub.emit("x", session_id="s0")
+        recorder.settle(10)
+    found = missed(take_all(recorder))
+    of_all = {reason: number for (session_id, reason), number in found.items() if not session_id}
+    assert len(found) - len(of_all) == 1_000
+    assert sum(of_all.values()) >= 2_000
+    assert sum(found.values()) == 3_001
+
+
 def test_the_last_gap_comes_with_the_end() -> None:
     """A recorder that is full to the end still learns what it missed."""
     hub = Hub()

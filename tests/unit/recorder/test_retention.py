@@ -45,6 +45,27 @@ def wait_until_removed(store: EventStore, sessions: int) -> None:
         time.sleep(0.02)
 
 
+def test_names_go_with_the_beginning_of_a_session(path: Path) -> None:
+    """A daemon that records one session for months has a new name with each task, and must not keep them all."""
+    with SQLiteStore(path) as store:
+        now_ns = time.time_ns()
+        store.register_writer("w")
+        store.append_batch(
+            [
+                Record("s", "w", n, Event("tick", now_ns, "s", "", f"task-{n}", data={"n": "x" * 100}))
+                for n in range(1, 4_001)
+            ]
+        )
+        keeper = RetentionKeeper(store, Retention(max_bytes=300_000))
+        keeper.look()
+        assert next(store.read("s")).version > 1
+        with store._handle.attachment.reading() as connection:
+            ((names,),) = connection.execute("SELECT count(*) FROM names WHERE name LIKE 'task-%'").fetchall()
+            ((events,),) = connection.execute("SELECT count(*) FROM events WHERE data IS NOT NULL").fetchall()
+        assert 1_000 <= names <= events < 4_000
+        keeper.stop()
+
+
 def test_it_prunes_while_it_records(path: Path) -> None:
     """Old sessions go, its own stays, nothing fails; what went is on record when it is closed, if not before."""
     fill(path, "a", "b", "c")
