@@ -375,3 +375,38 @@ def test_recovery_waits_for_no_living_writer(tmp_path: Path) -> None:
     assert not os.path.exists(folder_of(str(path)))
     with SQLiteStore(path, mode="ro") as store:
         assert [event.data["i"] for event in store.read_by_type("a", "n")] == [0, 1]
+
+
+PREFORK = """
+import os, sys, time, sonde
+rec = sonde.record(sys.argv[1], session_id="s", durability=sys.argv[2], memory_interval_s=None)
+assert rec.flush()
+if not (killed := os.fork()):
+    for i in range(500):
+        rec.emit("n", i=i)
+    os.kill(os.getpid(), 9)
+os.waitpid(killed, 0)
+if not (next_one := os.fork()):
+    rec.emit("alive")
+    assert rec.flush(30)
+    while len([name for name in os.listdir(sys.argv[1] + "-journal.d") if name.endswith(".mark")]) > 2:
+        time.sleep(0.01)  # there are the parent's and this one's, and that of the killed one until it is taken in
+    os._exit(0)
+assert os.waitpid(next_one, 0)[1] == 0
+assert rec.stats().committed == 1
+"""
+
+
+@pytest.mark.parametrize("durability", ["commit", "emit"])
+def test_the_next_worker_takes_in_what_a_killed_one_left(tmp_path: Path, durability: str) -> None:
+    """A server that forks workers for months opens its store once: each new worker looks as a new program does."""
+    path = tmp_path / "runs.db"
+    subprocess.run([sys.executable, "-c", PREFORK, str(path), durability], check=True, timeout=100)
+    with SQLiteStore(path, mode="ro") as store:
+        there = [event.data["i"] for event in store.read_by_type("s", "n")]
+        missed = sum(gap.data["missed"] for gap in store.read_by_type("s", EventType.GAP))
+    assert there == list(range(len(there)))
+    if durability == "emit":
+        assert (len(there), missed) == (500, 0)
+    else:
+        assert 500 <= len(there) + missed <= 1_000

@@ -80,11 +80,13 @@ class Persister:
         complete: Complete | None = None,
         on_commit: OnCommit | None = None,
         keeper: Keeper | None = None,
+        on_fork: Callable[[], object] | None = None,
         on_end: Callable[[], object] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Subscribe to ``hub`` and declare its writer in ``store``; events published from now on are written.
 
+        ``on_fork`` is called in each forked child, on the persister's thread, when its first events are committed.
         ``on_end`` is called once, when nothing more will be written, on the persister's thread: it may block on the
         store, and :meth:`stop` waits for it no longer than its deadline.
         """
@@ -102,6 +104,8 @@ class Persister:
         self._preparation = Preparation(redactor, complete=complete, failures=self.failures)
         self._on_commit = on_commit
         self._keeper = keeper
+        self._on_fork = on_fork
+        self._is_new_child = False
         self._on_end = on_end
         self._stopped: FlushReport | None = None
         self._subscription = hub.subscribe_recorder(max_pending_bytes=max_pending_bytes, overflow=overflow)
@@ -142,6 +146,7 @@ class Persister:
             try:
                 self._take_turn()
                 self._announce()
+                self._begin_in_child()
                 self._appending.tending.keep_up(self._has_work)
             except Exception as error:  # noqa: BLE001  # a fault of ours, or no memory: this thread must not end
                 self.failures.add("turn", f"persister could not take a turn: {error!r}", error=error)
@@ -150,6 +155,12 @@ class Persister:
                 subscription.bell.sleep(self._appending.tending.within(self._flush_interval_s), self._has_work)
                 self._appending.tending.begin(self._has_work)
         self._go()
+
+    def _begin_in_child(self) -> None:
+        if self._is_new_child and not self._ended:
+            self._is_new_child = False
+            if self._on_fork is not None:
+                self._on_fork()
 
     def _has_work(self) -> bool:
         return not self._subscription.is_idle or self._subscription.ended
@@ -352,6 +363,7 @@ class Persister:
 
     def _after_fork_in_child(self) -> None:
         self._begin()
+        self._is_new_child = True
 
 
 _PERSISTERS: weakref.WeakSet[Persister] = weakref.WeakSet()

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -132,8 +133,7 @@ class Recorder:
         else:
             self.store = store
         try:
-            self._journal = None
-            self._retention = None
+            self._journal = self._retention = None
             if not self._is_disabled:
                 pricing = Pricing(default_prices() if prices is None else prices)
                 self._retention = None if retention is None else RetentionKeeper(self.store, retention)
@@ -145,7 +145,8 @@ class Recorder:
                     place=place,
                     max_bytes=max_pending_bytes,
                 )
-                recover_or_log(self.store, redactor=redactor, complete=pricing, clock=clock)
+                take_in = partial(recover_or_log, self.store, redactor=redactor, complete=pricing, clock=clock)
+                take_in()
             self.hub = Hub(hub_config, session_id=self.session_id, clock=clock, witness=self._journal)
             if not self._is_disabled:
                 self._persister = Persister(
@@ -157,6 +158,7 @@ class Recorder:
                     complete=pricing,
                     on_commit=self._meter.announced if metrics else None,
                     keeper=self._journal,
+                    on_fork=take_in,
                     on_end=self._end_with_store,
                     clock=clock,
                 )
