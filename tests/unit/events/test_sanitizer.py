@@ -18,6 +18,7 @@ import pytest
 
 from sonde.events import decode_data, encode_data, sanitize
 from sonde.events.sanitizer import MAX_DEPTH, MAX_NODES, MAX_NOTES
+from sonde.events.text import clean_text, is_clean
 
 
 class Color(enum.Enum):
@@ -399,3 +400,15 @@ def test_a_container_that_always_changes_is_named() -> None:
 
     assert sanitize({"v": Restless()})["v"] == "<Restless: RuntimeError while it was read>"
     assert len(attempts) == 5
+
+
+@pytest.mark.parametrize("place", [0, 65_535, 65_536, 150_000])
+def test_a_long_text_is_cleaned_piece_by_piece(place: int) -> None:
+    """A NUL or lone surrogate is found wherever the pieces end that a long text is looked at in."""
+    long = "é" * 150_000
+    assert is_clean(long)
+    assert clean_text(long) == long
+    for unfit, seen in (("\0", "\\u0000"), ("\ud800", "\\ud800")):
+        text = f"{long[:place]}{unfit}{long[place:]}"
+        assert not is_clean(text)
+        assert clean_text(text) == f"{long[:place]}{seen}{long[place:]}"
