@@ -1,22 +1,25 @@
 """Fingerprints: what tells equal secrets from different ones, and tells nothing else."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 from sonde.errors import ConfigError
 from sonde.redaction.values import marker
 
-__all__ = ["KEY_BYTES_MIN", "Mark", "fingerprinting", "plain"]
+__all__ = ["KEY_BYTES_MIN", "Mark", "Secret", "fingerprinting", "plain"]
 
 KEY_BYTES_MIN = 16
 _DIGEST_BYTES = 4
 
-Mark = Callable[[str, bytes], str]
+Secret = bytes | Iterable[bytes]
+"""A secret, or what is said of one that is a container, piece by piece: for who wants none of it, none is made."""
+
+Mark = Callable[[str, Secret], str]
 """From a secret's kind and itself to the text that stands for it."""
 
 
-def plain(kind: str, secret: bytes) -> str:
+def plain(kind: str, secret: Secret) -> str:
     """Return the text that stands for any secret of this kind.
 
     >>> plain("password", b"hunter2")
@@ -50,9 +53,10 @@ def fingerprinting(key: bytes | str | None = None) -> Mark:
         )
     start = blake2b(key=blake2b(raw).digest(), digest_size=_DIGEST_BYTES)
 
-    def mark(kind: str, secret: bytes) -> str:
+    def mark(kind: str, secret: Secret) -> str:
         digest = start.copy()
-        digest.update(secret)
+        for piece in (secret,) if isinstance(secret, bytes) else secret:
+            digest.update(piece)
         return marker(kind, digest.hexdigest())
 
     return mark

@@ -23,6 +23,7 @@ _PORTS = re.compile(rb"[0-9]*:[0-9]*\Z")
 _PORTS_BYTES_MAX = 16
 _METAVAR_BYTES_MAX = 64
 _PASSWORD_FLAGS = frozenset(("--pass", "--pwd", "-pass", "-pwd"))
+_PASSWORD_FLAG_CHARS_MAX = max(map(len, _PASSWORD_FLAGS))
 
 
 def _is_given(secret: bytes) -> bool:
@@ -114,7 +115,7 @@ class Flags:
         sign = match.group(2) or b""
         if value.startswith(b"-") and sign != b"=":
             return None
-        if is_word(value) or self._is_metavar(value) or (len(sign) > 1 and sign.isspace() and not looks_random(value)):
+        if is_word(value) or self._is_metavar(value) or (len(sign) > 1 and _is_blank(sign) and not looks_random(value)):
             return None  # a help text
         return span
 
@@ -133,7 +134,8 @@ class Flags:
         """
         if not item.startswith("-"):
             return None
-        return "password" if item.lower() in _PASSWORD_FLAGS else self._rules.kind(item)
+        short = len(item) <= _PASSWORD_FLAG_CHARS_MAX
+        return "password" if short and item.lower() in _PASSWORD_FLAGS else self._rules.kind(item)
 
     def listed(self, items: Sequence[Any]) -> dict[int, tuple[int, str]]:
         """Return for the items of an argument list that are secrets: index -> (where the secret begins, kind).
@@ -167,6 +169,11 @@ class Flags:
             elif (kind := self.kind(item) if _is_flag(item) else None) is not None and _is_listed(following, kind):
                 found[index + 1] = (0, kind)
         return found
+
+
+def _is_blank(sign: bytes) -> bool:
+    """A sign without `=` and without an escaped line end; isspace() would read all of it, as long as it is."""
+    return sign != b"=" and b"\\" not in sign
 
 
 def _is_listed(value: str, kind: str) -> bool:

@@ -1,7 +1,8 @@
 """The walk through an event's data: what the names of keys, flags and headers give away, and texts as they come."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sonde.redaction.chunks import encoded
@@ -60,6 +61,7 @@ class Walk:
         if depth > _DEPTH_MAX and data:
             return marker("too_deep")
         result: dict[str, Any] = {}
+        taken: dict[str, int] = {}
         changed = False
         named = _named_kind(data, self._keys.kind)
         for key, value in data.items():
@@ -74,7 +76,7 @@ class Walk:
                 new_key = self._redacted_key(key) if len(key) <= _CACHED_KEY_CHARS_MAX else self._text(key)
             new_value = self._value(value, depth) if kind is None else self._hidden(key, value, kind, depth)
             if new_key != key:
-                new_key = _unused(new_key, data, result)
+                new_key = _unused(new_key, data, result, taken)
             changed = changed or new_key != key or new_value is not value
             result[new_key] = new_value
         return result if changed else data
@@ -116,7 +118,7 @@ class Walk:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int | float):
-            return self._mark(kind, _said(value)) if self._keys.holds_number(key) else value
+            return self._mark(kind, repr(value).encode()) if self._keys.holds_number(key) else value
         if isinstance(value, dict):
             harmless = _is_harmless(value.values()) or _is_schema(value)
             return self._value(value, depth) if harmless else self._mark(kind, _said(value))
@@ -144,9 +146,27 @@ class Walk:
         return value
 
 
-def _said(value: Any) -> bytes:
-    """A number or container for a fingerprint: a number's is that of its digits."""
-    return repr(value).encode("utf-8", "surrogatepass")
+def _said(value: Any) -> Iterator[bytes]:
+    """A container for a fingerprint, piece by piece, no deeper than data may be; each text after its length.
+
+    No ``repr``: that of megabytes would keep the interpreter from every other thread.
+    """
+    waiting = [iter((value,))]
+    while waiting:
+        for inner in waiting[-1]:
+            if isinstance(inner, str):
+                raw = encoded(inner)
+                yield b"%d:" % len(raw)
+                yield raw
+            elif isinstance(inner, dict | list | tuple):
+                yield b"%c%d:" % (b"{" if isinstance(inner, dict) else b"[", len(inner))
+                if len(waiting) <= _DEPTH_MAX:
+                    waiting.append(chain.from_iterable(inner.items()) if isinstance(inner, dict) else iter(inner))
+                    break
+            else:
+                yield f"{inner!r},".encode("utf-8", "surrogatepass")
+        else:
+            waiting.pop()
 
 
 def _named_kind(data: Mapping[str, Any], kind: Callable[[str], str | None]) -> str | None:
@@ -178,12 +198,16 @@ def _is_harmless(values: Iterable[Any]) -> bool:
 def _is_schema(value: Mapping[str, Any]) -> bool:
     """A JSON Schema for a secret is no secret: tool definitions are full of them."""
     kind = value.get("type")
-    return isinstance(kind, str) and kind in _SCHEMA_TYPES and _SCHEMA_KEYS.issuperset(value)
+    few = len(value) <= len(_SCHEMA_KEYS)
+    return few and isinstance(kind, str) and kind in _SCHEMA_TYPES and _SCHEMA_KEYS.issuperset(value)
 
 
-def _unused(key: str, data: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """Two secrets of a kind as keys mustn't fold into one."""
-    number, free = 2, key
+def _unused(key: str, data: Mapping[str, Any], result: Mapping[str, Any], taken: dict[str, int]) -> str:
+    """Two secrets of a kind as keys mustn't fold into one; ``taken`` has the number at which the next one begins."""
+    number = taken.get(key, 1)
+    free = key if number == 1 else f"{key}#{number}"
     while free in data or free in result:
-        free, number = f"{key}#{number}", number + 1
+        number += 1
+        free = f"{key}#{number}"
+    taken[key] = number + 1
     return free
