@@ -89,6 +89,14 @@ def test_events_that_a_rule_changes_are_suspects(pattern: str, events: list[dict
     assert all(redactor.suspicious(encoded[index]) for index in changed)
 
 
+@given(st.lists(st.tuples(st.sampled_from([0, 100, 3_000, 16_370, 16_384, 40_000]), st.booleans()), max_size=40))
+def test_suspects_of_a_long_batch_are_found_wherever_they_stand(events: list[tuple[int, bool]]) -> None:
+    """However a batch is looked at in parts, each event with a find in it is a suspect, and no other."""
+    encoded = [msgspec.json.encode({"a": "." * size, "b": "EMP-123456" if hit else ""}) for size, hit in events]
+    redactor = SecretRedactor(rules=[SecretRule("badge", "EMP-[0-9]{6}")])
+    assert redactor.suspects(encoded) == [index for index, (_, hit) in enumerate(events) if hit]
+
+
 @given(TEXTS, TEXTS)
 def test_what_a_rule_finds_is_gone(before: str, after: str) -> None:
     """Whatever stands around a match, it leaves the text; a second look changes nothing."""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sonde.redaction import NoRedactor, Redactor, SecretRedactor
+from sonde.redaction import NoRedactor, Redactor, SecretRedactor, SecretRule
 from sonde.redaction.linear import compile_bytes
 
 
@@ -160,6 +160,85 @@ def test_hostile_text_costs_linear_work(piece: str) -> None:
     """The bytes that all searches look at grow with the text, not with its square."""
     costs = [_bytes_searched(piece * (size // len(piece))) / size for size in (20_000, 80_000)]
     assert costs[1] < 2 * costs[0] + 10
+
+
+def test_a_rule_that_reads_ahead_costs_linear_work() -> None:
+    """A pattern that reads to the end for each find gets an allowance that grows with the text; the rest goes whole."""
+    costs = []
+    for size in (200_000, 800_000):
+        rule = SecretRule("own", "x[^y]*y|x")
+        counting = _ReadingAhead(rule._compiled)
+        object.__setattr__(rule, "_compiled", counting)
+        spans = rule.spans(b"x" * size, clock_ns=lambda counting=counting: counting.total_bytes)
+        costs.append(counting.total_bytes / size)
+        assert spans[-1] == (len(spans) - 1, size, "unsearched")
+    assert costs[1] < 2 * costs[0]
+
+
+def test_suspects_of_a_rule_that_reads_ahead_cost_linear_work() -> None:
+    """The prefilter doesn't read the whole batch again for each suspect in it."""
+    costs = []
+    for count in (2_000, 8_000):
+        prefilter = SecretRedactor(rules=[SecretRule("own", "x[^y]*y|x")])._prefilter
+        counting = _ReadingAhead(prefilter._gates[1])
+        prefilter._gates = (prefilter._gates[0], counting)
+        assert prefilter.suspects([b'{"a":"' + b"x" * 100 + b'"}'] * count) == list(range(count))
+        costs.append(counting.total_bytes / count)
+    assert costs[1] < 2 * costs[0]
+
+
+class _ReadingAhead:
+    """Counts from each search's start to the end of what it is given: the most that it can have read."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.total_bytes = 0
+
+    def search(self, raw: bytes, pos: int = 0, endpos: int | None = None) -> Any:
+        end = len(raw) if endpos is None else endpos
+        self.total_bytes += end - pos
+        return self._inner.search(raw, pos, end)
+
+
+class _CountingDict(dict[str, Any]):
+    """Counts what is looked for in it."""
+
+    looks = 0
+
+    def __contains__(self, key: object) -> bool:
+        self.looks += 1
+        return super().__contains__(key)
+
+
+def test_many_secret_keys_of_a_kind_cost_linear_work() -> None:
+    """The number for the next one isn't looked for from the beginning."""
+    data = _CountingDict({f"gh{'p_'}{number:036}": number for number in range(2_000)})
+    redacted = REDACTOR.redact(data)
+    assert len(redacted) == 2_000
+    assert "[REDACTED:github_token]#2000" in redacted
+    assert data.looks < 4 * 2_000
+
+
+@pytest.mark.parametrize("redactor", [REDACTOR, SecretRedactor(fingerprints=True)], ids=["plain", "fingerprints"])
+def test_depth_under_a_secrets_name_is_no_error(redactor: SecretRedactor) -> None:
+    """What is nested deeper than the interpreter may recurse is one secret like any other."""
+    deep: Any = ["x"]
+    for _ in range(50_000):
+        deep = [deep]
+    try:
+        assert next(iter(redactor.redact({"password": deep}).values())).startswith("[REDACTED:password")
+    finally:
+        while deep:  # from outside in: freed at once, it would be as deep
+            deep = deep.pop() if isinstance(deep, list) else None
+
+
+def test_containers_that_differ_have_different_fingerprints() -> None:
+    """Shape, names and values count; a tuple is the list that JSON makes of it."""
+    redactor = SecretRedactor(fingerprints=True)
+    values: list[Any] = [["a", "b"], ["ab"], [["a"], "b"], [["a", "b"]], {"a": "b"}, {"a": ["b"]}, [1, "a"], ["1", "a"]]
+    assert len({redactor.redact({"password": value})["password"] for value in values}) == len(values)
+    pair = redactor.redact({"password": ("a", "b")})
+    assert pair == redactor.redact({"password": ["a", "b"]})
 
 
 def _bytes_searched(text: str) -> int:

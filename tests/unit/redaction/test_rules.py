@@ -56,6 +56,23 @@ def test_a_rule_that_would_match_markers_leaves_them() -> None:
     assert redactor.redact_text("[REDACTED:token] quiet") == "[REDACTED:token][REDACTED:all]"
 
 
+def test_what_costs_too_much_to_search_goes_as_a_whole() -> None:
+    """A text in which each find reads all that is left is given up in time, and the reader sees it."""
+    redactor = SecretRedactor(rules=[SecretRule("own", "x[^y]*y|x")])
+    text = redactor.redact_text("x" * 400_000)
+    assert text.endswith("[REDACTED:own][REDACTED:unsearched]")
+    assert "x" not in text
+    assert len(text) < 400_000
+
+
+def test_many_finds_of_a_rule_are_no_reason_to_give_up() -> None:
+    """What ordinary finds may take grows with their number."""
+    rule = SecretRule("employee", r"\bEMP-[0-9]+\b")
+    text = b"EMP-123456 " * 100_000
+    assert len(rule.spans(text)) == 100_000
+    assert {kind for _, _, kind in rule.spans(text)} == {"employee"}
+
+
 @pytest.mark.parametrize(
     ("name", "pattern", "said"),
     [
