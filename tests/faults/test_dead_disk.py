@@ -16,6 +16,9 @@ from sonde.store import SQLiteStore
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the journal needs Linux")
 
+ENDS_WITHIN_S = 10.0
+"""For what has a deadline of a second; without one it would take for ever, and the program be ended after LIMIT_S."""
+
 # Blocks for good at the n-th write or sync from the moment at which `left` is set.
 DEAD_DISK = """
 import json, os, sys, threading, time, logging
@@ -110,13 +113,16 @@ def test_closing_and_exit_end_in_time(
     end: str,
     after: int,
 ) -> None:
-    """Neither waits for a write that never returns, and the report says how many events are not written."""
+    """Neither waits for a write that never returns, nor does emit; the report says how many events are not written."""
     path = tmp_path / "runs.db"
     report, took_s, worst_s, printed_s = play(WHILE_WRITING, path, durability, end, after)
     exit_s = time.time() - printed_s
     numbers, missed = kept(path)
     assert numbers[:100] == list(range(100))
+    assert worst_s < 1
+    assert exit_s < ENDS_WITHIN_S
     if report is not None:
+        assert took_s < ENDS_WITHIN_S
         committed, pending, dropped = report
         assert dropped == 0
         assert committed + pending == 1 + 3000 + 1  # with the session's beginning and end
@@ -144,10 +150,12 @@ def test_closing_and_exit_end_in_time(
 def test_a_disk_that_dies_while_the_recorder_is_closed(
     tmp_path: Path, play: Callable[..., Any], fault_report: Callable[..., None], after: int
 ) -> None:
-    """At whichever of the last writes it dies, the file's own closing included: close returns."""
+    """At whichever of the last writes it dies, the file's own closing included: close and exit keep their deadline."""
     path = tmp_path / "runs.db"
     pending, took_s, left, printed_s = play(WHILE_CLOSING, path, "commit", "close", after)
     exit_s = time.time() - printed_s
+    assert took_s < ENDS_WITHIN_S
+    assert exit_s < ENDS_WITHIN_S
     numbers, missed = kept(path)
     assert numbers == list(range(100))
     assert pending <= 1
