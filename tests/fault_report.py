@@ -4,6 +4,9 @@ A test tells of its fault by ``fault_report(fault="…", promised="…", seen=�
 itself, which stands in the test function itself: so a fault whose test fails, or is skipped, is known all the same.
 ``seen`` is a text, or numbers by name, as in ``{"kills": 1, "worst wait: {} ms": 3}``: they are summed over the runs of
 a test, and of names that begin with "worst" or "most" the largest is taken.
+
+The table is of one commit, which it names, and of all tests in the files that were run: options that leave out some of
+these leave the page as it was. A new fault gets a row by hand, which says that it was not run yet.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import ast
 import os
 import platform
 import re
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,6 +31,8 @@ PAGE = ROOT / "docs" / "guarantees.md"
 BEGIN, END = "<!-- fault report: begin -->", "<!-- fault report: end -->"
 HEADER = "| what happened | what was promised | what was seen | test |\n|---|---|---|---|"
 OPTION = "--write-fault-report"
+NOT_RUN = "not run yet: newer than this table"
+"""What a row says was seen that was added by hand, with its test, so that the page lists every fault."""
 _OPEN = "…"
 
 Seen = str | Mapping[str, float]
@@ -46,6 +52,10 @@ class Declaration:
     @property
     def test_id(self) -> str:
         return f"{self.path}::{self.test}"
+
+    def is_fault(self, fault: str) -> bool:
+        """Whether the call may have told of this one: an open text stands for many."""
+        return bool(re.fullmatch(".+".join(map(re.escape, self.fault.split(_OPEN))), fault))
 
 
 def declarations(root: Path = ROOT) -> list[Declaration]:
@@ -105,6 +115,8 @@ class FaultReport:
         self._texts: dict[tuple[str, str], dict[str, None]] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._ended: Counter[str] = Counter()
+        self._commit = commit() if is_written else ""
+        self._kept_because = ""
 
     @pytest.fixture
     def fault_report(self, request: pytest.FixtureRequest) -> Told:
@@ -141,21 +153,29 @@ class FaultReport:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the table, at the end of a run of whole files that was asked for it and was not broken off."""
-        chosen = session.config.args
-        is_whole = not session.config.option.keyword and not any("::" in place for place in chosen)
-        is_ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if self._is_written and is_whole and is_ended:
-            write(PAGE, self.text(" ".join(chosen), is_sample=bool(session.config.option.markexpr)))
+        if not self._is_written:
+            return
+        left_out = [f"{option} was given" for option in narrowing(session.config)]
+        if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            left_out.append("the run was broken off")
+        self._kept_because = ", ".join(left_out)
+        if not left_out:
+            write(PAGE, self.text(" ".join(session.config.args), is_sample=bool(session.config.option.markexpr)))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say so if the page stays as it was."""
+        if self._kept_because:
+            terminalreporter.write_line(f"{PAGE.relative_to(ROOT)} is left as it was: {self._kept_because}")
 
     def text(self, place: str, *, is_sample: bool = False) -> str:
         """The table of what was run, with the line above it."""
-        rows = [
+        lines = [
             f"| {_cell(told.fault)} | {_cell(told.promised)} | {_cell(self._seen(told))} | `{told.test_id}` |"
             for one in declarations()
             if one.test_id in self._outcomes
             for told in self._told(one)
         ]
-        return "\n".join([self._head(place, is_sample=is_sample), "", HEADER, *rows])
+        return "\n".join([self._head(place, is_sample=is_sample), "", HEADER, *lines])
 
     def _head(self, place: str, *, is_sample: bool) -> str:
         import apsw
@@ -164,8 +184,10 @@ class FaultReport:
         places = "" if place in ("", "tests src/sonde") else f" (of {place})"
         failed = self._ended["failed"]
         kind = "run, a sample" if is_sample else "full run"
+        at_end = commit() if self._commit else ""
+        of = f"commit {self._commit}{f' and then {at_end}' if at_end != self._commit else ''}, " if self._commit else ""
         return (
-            f"The last {kind}{places}: {self._began:%Y-%m-%d %H:%M} UTC, sonde {metadata.version('sonde')}, "
+            f"The last {kind}{places}: {self._began:%Y-%m-%d %H:%M} UTC, {of}sonde {metadata.version('sonde')}, "
             f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, "
             f"{platform.system()} {platform.release().split('-')[0]}, {os.cpu_count()} cores: "
             f"{self._ended['passed']:,} tests passed, {failed:,} failed, {self._ended['skipped']:,} were skipped, "
@@ -175,9 +197,8 @@ class FaultReport:
 
     def _told(self, one: Declaration) -> list[Declaration]:
         """One for each fault that a call with an open text told of."""
-        shape = re.compile(".+".join(map(re.escape, one.fault.split(_OPEN))))
         faults = {fault: None for test, fault in (*self._numbers, *self._texts) if test == one.test_id}
-        return [replace(one, fault=fault) for fault in faults if shape.fullmatch(fault)] or [one]
+        return [replace(one, fault=fault) for fault in faults if one.is_fault(fault)] or [one]
 
     def _seen(self, one: Declaration) -> str:
         outcome = self._outcomes[one.test_id]
@@ -191,6 +212,37 @@ class FaultReport:
         if outcome.ended["skipped"]:
             texts.append(f"{outcome.ended['skipped']} runs skipped: {'; '.join(sorted(outcome.reasons))}")
         return "; ".join(texts) or "**the test told nothing**"
+
+
+def commit(root: Path = ROOT) -> str:
+    """What is checked out, with ``-dirty`` if files differ from that; empty without git, or where it has no part."""
+    if not (root / ".git").exists():  # else git would tell of a repository around this folder
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+_NARROWING = {
+    "-k": "keyword",
+    "--deselect": "deselect",
+    "--ignore": "ignore",
+    "--ignore-glob": "ignore_glob",
+    "--last-failed": "lf",
+    "--stepwise": "stepwise",
+    "--maxfail": "maxfail",  # -x is one of 1
+    "--collect-only": "collectonly",
+}
+
+
+def narrowing(config: pytest.Config) -> list[str]:
+    """The options of a run by which it may leave out tests of the files that it was given."""
+    found = [option for option, name in _NARROWING.items() if getattr(config.option, name, None)]
+    return [*found, *(["the name of a test"] if any("::" in place for place in config.args) else [])]
 
 
 def _function_id(node_id: str) -> str:
@@ -217,8 +269,33 @@ def write(page: Path, table: str) -> None:
     page.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
 
 
-def listed_tests(page: Path = PAGE) -> list[str]:
-    """The tests that the page's table names, as ``path::function``."""
+@dataclass(frozen=True)
+class Row:
+    """A row of the table on the page."""
+
+    fault: str
+    promised: str
+    seen: str
+    test_id: str
+
+
+def rows(page: Path = PAGE) -> list[Row]:
+    """The table of the page."""
     table = page.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
-    return [row.rstrip("| ").rpartition("`")[0].rpartition("`")[2] for row in rows]
+    lines = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    cells = [[cell.replace("\\|", "|") for cell in line[2:-2].split(" | ")] for line in lines]
+    return [Row(fault, promised, seen, test.strip("`")) for fault, promised, seen, test in cells]
+
+
+def unlisted(declared: list[Declaration], listed: list[Row]) -> list[Declaration]:
+    """The faults that tests tell of and the table lacks."""
+    return [one for one in declared if not any(_is_row_of(row, one) for row in listed)]
+
+
+def undeclared(declared: list[Declaration], listed: list[Row]) -> list[Row]:
+    """The rows of the table that no test tells of."""
+    return [row for row in listed if not any(_is_row_of(row, one) for one in declared)]
+
+
+def _is_row_of(row: Row, one: Declaration) -> bool:
+    return row.test_id == one.test_id and row.promised == one.promised and one.is_fault(row.fault)

@@ -1,16 +1,30 @@
 """The report of the fault suite is of tests that exist, and says what each fault was promised."""
 
+import os
 import re
+import shutil
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 report = sys.modules["fault_report"]  # loaded by conftest
 
 
 def test_every_fault_listed_has_its_test() -> None:
-    """Each row of the table in docs/guarantees.md names a test function that tells of a fault."""
-    declared = {one.test_id for one in report.declarations()}
-    assert not [test for test in report.listed_tests() if test not in declared]
+    """Each row of the table in docs/guarantees.md is told of by the test that it names, fault and promise alike."""
+    listed = report.rows()
+    assert listed
+    strays = report.undeclared(report.declarations(), listed)
+    assert not strays, f"the test of these rows tells of no such fault; change or remove the row: {strays}"
+
+
+def test_every_fault_is_listed() -> None:
+    """What tests tell of is in the table in docs/guarantees.md."""
+    wanting = report.unlisted(report.declarations(), report.rows())
+    assert not wanting, f"run `make faults`, or add a row that says {report.NOT_RUN!r}: {wanting}"
 
 
 def test_a_fault_is_told_of_in_words() -> None:
@@ -70,8 +84,101 @@ def test_the_table_goes_between_the_markers(tmp_path: Path) -> None:
     """What a person wrote around the table stays, and a page is written as often as one likes."""
     page = tmp_path / "page.md"
     page.write_text(f"above\n\n{report.BEGIN}\nold\n{report.END}\n\nbelow\n")
-    row = "| a \\| b | c | d | `tests/test_it.py::test_a` |"
+    row = "| power \\| cut | nothing | 1 cuts | `tests/test_it.py::test_a` |"
     for _ in range(2):
         report.write(page, f"{report.HEADER}\n{row}")
     assert page.read_text() == f"above\n\n{report.BEGIN}\n\n{report.HEADER}\n{row}\n\n{report.END}\n\nbelow\n"
-    assert report.listed_tests(page) == ["tests/test_it.py::test_a"]
+    assert report.rows(page) == [report.Row("power | cut", "nothing", "1 cuts", "tests/test_it.py::test_a")]
+
+
+def test_a_row_and_a_fault_that_lack_each_other_are_found(tmp_path: Path) -> None:
+    """By the test's name, the fault and the promise; an open text stands for whatever was told."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_it.py").write_text(SOURCE)
+    declared = report.declarations(tmp_path)
+    cut = report.Row("power | cut", "nothing", "1 cuts", "tests/test_it.py::test_a")
+    flood = report.Row("flood 2 m", "a boat", "a boat", "tests/test_it.py::test_b")
+    assert (report.unlisted(declared, [cut, flood]), report.undeclared(declared, [cut, flood])) == ([], [])
+    for wrong in (
+        replace(flood, fault="drought"),
+        replace(flood, promised="two boats"),
+        replace(flood, test_id="tests/test_it.py::test_c"),
+    ):
+        assert report.unlisted(declared, [cut, wrong]) == [declared[1]]
+        assert report.undeclared(declared, [cut, wrong]) == [wrong]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept_because"),
+    [
+        ((), ""),
+        (("-x",), "--maxfail was given"),
+        (("--lf",), "--last-failed was given"),
+        (("--sw",), "--stepwise was given"),
+        (("-k", "not fails"), "-k was given"),
+        (("--deselect", "test_it.py::test_fails"), "--deselect was given"),
+        (("--ignore", "other"), "--ignore was given"),
+        (("--ignore-glob", "other*"), "--ignore-glob was given"),
+        (("--collect-only",), "--collect-only was given"),
+        (("test_it.py::test_passes",), "the name of a test was given"),
+    ],
+)
+def test_a_run_that_leaves_out_tests_leaves_the_page(
+    tmp_path: Path, arguments: tuple[str, ...], kept_because: str
+) -> None:
+    """Only a run of whole files writes the table; any other says why it doesn't. A failed test keeps nothing back."""
+    page = tmp_path / "page.md"
+    page.write_text(f"{report.BEGIN}\nold\n{report.END}\n")
+    (tmp_path / "test_it.py").write_text("def test_fails():\n    assert False\ndef test_passes():\n    pass\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, report.__file__, str(page), *arguments],
+        cwd=tmp_path, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert "internal error" not in done.stdout.lower(), done.stdout
+    is_kept = page.read_text() == f"{report.BEGIN}\nold\n{report.END}\n"
+    assert is_kept == bool(kept_because), (done.stdout, done.stderr)
+    assert ("page.md is left as it was" in done.stdout) == bool(kept_because)
+    assert kept_because in done.stdout
+    assert is_kept or "The last full run" in page.read_text()
+
+
+RUN = """
+import importlib.util, pathlib, sys, pytest
+spec = importlib.util.spec_from_file_location("fault_report", sys.argv[1])
+report = sys.modules["fault_report"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(report)
+report.PAGE = pathlib.Path(sys.argv[2])
+report.ROOT = report.PAGE.parent
+report.declarations.__defaults__ = report.commit.__defaults__ = (report.ROOT,)
+pytest.main(sys.argv[3:], plugins=[report.FaultReport(is_written=True)])
+"""
+
+
+def test_the_table_names_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what was changed since, and what it became meanwhile; a copy without git has a table all the same."""
+    commits = ["v1-2-gabc", "v1-2-gabc-dirty"]
+    monkeypatch.setattr(report, "commit", lambda: commits.pop(0))
+    assert "UTC, commit v1-2-gabc and then v1-2-gabc-dirty, sonde" in report.FaultReport(is_written=True).text("tests")
+    monkeypatch.setattr(report, "commit", lambda: "v1-2-gabc")
+    assert "UTC, commit v1-2-gabc, sonde" in report.FaultReport(is_written=True).text("tests")
+    monkeypatch.setattr(report, "commit", lambda: "")
+    assert "UTC, sonde" in report.FaultReport(is_written=True).text("tests")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_commit_is_that_of_the_folder(tmp_path: Path) -> None:
+    """One that lies in somebody else's repository has none of its own; changed files are told of."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false"]
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "a.txt").write_text("a")
+    for command in (["init", "-q"], ["add", "a.txt"], ["commit", "-q", "-m", "a"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    clean = report.commit(tmp_path)
+    assert len(clean) >= 7
+    assert head.stdout.startswith(clean)
+    (tmp_path / "a.txt").write_text("b")
+    assert report.commit(tmp_path) == f"{clean}-dirty"
+    assert report.commit(tmp_path / "inside") == ""
