@@ -138,11 +138,24 @@ def test_a_program_in_another_container_is_seen_to_live_and_to_die(tmp_path: Pat
         try:
             assert agent.stdout is not None
             assert agent.stdout.readline() == "ready\n"
-            assert seen(path) == (Liveness.ALIVE, Status.RUNNING)
             with SQLiteStore(path) as store:
                 assert recover(store) == Recovery()
+                assert store.remove_stale_locks() == 0
+            assert seen(path) == (Liveness.ALIVE, Status.RUNNING)
         finally:
             agent.kill()
+    assert seen(path) == (Liveness.DEAD, Status.INTERRUPTED)
+
+
+def test_a_dead_program_stays_dead_when_its_lock_is_removed(tmp_path: Path) -> None:
+    """Once nothing but its lock told, the store remembers: its session stays interrupted."""
+    path = tmp_path / "runs.db"
+    killed_agent(path, "commit", "memory")
+    assert seen(path) == (Liveness.DEAD, Status.INTERRUPTED)
+    with SQLiteStore(path) as store:
+        assert store.remove_stale_locks() == 1
+        assert store.remove_stale_locks() == 0
+    assert not Path(f"{path}-live").exists()
     assert seen(path) == (Liveness.DEAD, Status.INTERRUPTED)
 
 

@@ -17,12 +17,11 @@ from sonde.cli.repair import repair
 from sonde.cli.sessions import newest_first
 from sonde.cli.surroundings import Surroundings
 from sonde.cli.wording import bytes_text, missed_text, plural, printable
-from sonde.errors import StoreCorruptError, StoreFormatError
+from sonde.errors import StoreCorruptError, StoreError, StoreFormatError
 from sonde.query import Pulse, Status, session_from_events
 from sonde.recorder import pending, recover
 from sonde.store import Liveness, SQLiteStore
 from sonde.store import open as open_store
-from sonde.store.liveness import remove_stale_locks
 
 _LISTED = 8
 _MAX_DAMAGE = 1000
@@ -81,7 +80,7 @@ def command(
         if not repair(db, path, output, as_json=as_json):
             context.exit(1)
         return
-    cleared = remove_stale_locks(f"{path}-live") if take_in and os.path.isfile(path) else 0
+    cleared = _clear_up(db) if take_in and os.path.isfile(path) else 0
     surroundings = Surroundings(path)
     surroundings.look()
     if cleared:
@@ -106,6 +105,16 @@ def command(
         examination.print()
     if examination.damage:
         context.exit(1)
+
+
+def _clear_up(db: str | None) -> int:
+    """Remove the lock files of dead processes; none where the file can't be opened, as the examination will tell."""
+    try:
+        open_sqlite(db).close()  # an empty file is no store, and is not made one
+        with open_store(store_path(db), mode="rw") as store:
+            return store.remove_stale_locks() if isinstance(store, SQLiteStore) else 0
+    except StoreError:
+        return 0
 
 
 class Examination:

@@ -24,7 +24,7 @@ from sonde.store.reading import Reading
 from sonde.store.schema import FileKind
 from sonde.store.writing import Writing
 
-OPERATIONS = ("append to", "prune", "register a writer in", "release a writer in", "tend")
+OPERATIONS = ("append to", "clear up beside", "prune", "register a writer in", "release a writer in", "tend")
 
 
 class Attachment:

@@ -143,6 +143,16 @@ class Handle:
             if attachment.lock_files is not None:
                 attachment.lock_files.let_go(writer_id)
 
+    def clear_up(self) -> int:
+        """Remove the lock files of dead processes, once the store itself says that they are dead; how many."""
+        attachment = self.attached()
+        if attachment.lock_files is None or attachment.is_original:
+            return 0
+        with attachment.writing("clear up beside") as connection:
+            with transaction(connection):
+                liveness.release_dead(connection, attachment.lock_files)
+            return attachment.lock_files.clear_up()
+
     def close(self) -> None:
         """Close, and release the writers of this process. Idempotent."""
         if self._closed:

@@ -40,6 +40,7 @@ _REGISTER = """INSERT INTO writers (writer, host, boot, pid, process_start, regi
 _RELEASE = (
     "UPDATE writers SET released_ns = ? WHERE released_ns IS NULL AND writer = (SELECT id FROM names WHERE name = ?)"
 )
+_UNRELEASED = "SELECT name FROM names WHERE id IN (SELECT writer FROM writers WHERE released_ns IS NULL)"
 _SELECT = """SELECT host, boot, pid, process_start, released_ns FROM writers
     WHERE writer = (SELECT id FROM names WHERE name = ?)"""
 
@@ -95,6 +96,22 @@ def judge(connection: apsw.Connection, writer_id: str, *, held: bool | None) -> 
     if boot is None or started is None:  # no /proc there: a pid alone may be another process's by now
         return Liveness.UNKNOWN
     return Liveness.ALIVE if boot == boot_id() and process_start(int(pid)) == started else Liveness.DEAD
+
+
+def unreleased(connection: apsw.Connection) -> list[str]:
+    """The writers that have not ended in good order, nor were found dead when their locks were removed."""
+    return [name for (name,) in fetch(connection, _UNRELEASED)]
+
+
+def release_dead(connection: apsw.Connection, lock_files: LockFiles) -> None:
+    """Record that the writers are dead whose files tell so and are about to go. Inside the caller's transaction.
+
+    Of a writer in another container nothing but its file tells. Who records under such a name once more locks the file
+    before its own transaction, which takes this back; so no living writer is left recorded as dead.
+    """
+    for writer_id in unreleased(connection):
+        if lock_files.is_held(writer_id) is False and judge(connection, writer_id, held=False) is Liveness.DEAD:
+            release(connection, writer_id)
 
 
 def remove_stale_locks(folder: str) -> int:
@@ -233,6 +250,10 @@ class LockFiles:
             return None
         finally:
             os.close(handle)
+
+    def clear_up(self) -> int:
+        """Remove the lock files of dead processes; how many."""
+        return remove_stale_locks(self._folder)
 
     def forget(self) -> None:
         """In a forked child: close the inherited handles, so that the parent's death frees its locks."""

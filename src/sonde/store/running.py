@@ -15,7 +15,6 @@ from sonde.store.rows import fetch
 _TAIL = 64
 _SILENT_FOR_NS = 86_400 * 1_000_000_000
 
-_UNRELEASED = "SELECT name FROM names WHERE id IN (SELECT writer FROM writers WHERE released_ns IS NULL)"
 _SESSIONS = """SELECT DISTINCT s.name FROM origins AS o JOIN names AS s ON s.id = o.session
     WHERE o.writer = (SELECT id FROM names WHERE name = ?)"""
 _IS_SESSION = "SELECT EXISTS (SELECT 1 FROM origins WHERE session = (SELECT id FROM names WHERE name = ?))"
@@ -39,7 +38,7 @@ class Running:
         self._connection = connection
         self._verdicts: dict[str, Liveness] = {}
         self._by_session: dict[str, set[str]] = {}
-        for (writer_id,) in fetch(connection, _UNRELEASED):
+        for writer_id in liveness.unreleased(connection):
             held = None if attachment.lock_files is None else attachment.lock_files.is_held(writer_id)
             verdict = liveness.judge(connection, writer_id, held=held)
             if verdict is not Liveness.DEAD:

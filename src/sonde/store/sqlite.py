@@ -327,6 +327,13 @@ class SQLiteStore:
         """Declare that the writer has ended in good order. Idempotent."""
         self._handle.release(writer_id)
 
+    def remove_stale_locks(self) -> int:
+        """Remove the lock files that killed processes left beside the store; how many. Safe while others record.
+
+        The store remembers that their writers are dead, also where nothing but the lock told.
+        """
+        return self._handle.clear_up()
+
     def liveness(self, writer_id: str) -> Liveness:
         """Whether the process that records as ``writer_id`` is alive."""
         attachment = self._handle.attached()

@@ -144,3 +144,18 @@ def test_writers_share_the_folder(tmp_path: Path) -> None:
         store.release_writer("a")
         assert [path.name for path in (tmp_path / "e.db-live").iterdir()] == ["b"]
         assert store.liveness("b") is Liveness.ALIVE
+
+
+def test_a_name_whose_lock_was_removed_can_live_again(tmp_path: Path) -> None:
+    """What the store remembers of the dead is taken back by whoever registers under their name."""
+    with SQLiteStore(tmp_path / "e.db") as store:
+        child = held_by_a_child(tmp_path / "e.db")
+        assert store.remove_stale_locks() == 0
+        assert store.liveness("w-child") is Liveness.ALIVE
+        child.kill()
+        ended(child)
+        assert store.remove_stale_locks() == 1
+        assert store.liveness("w-child") is Liveness.DEAD
+        child = held_by_a_child(tmp_path / "e.db")
+        assert store.liveness("w-child") is Liveness.ALIVE
+        ended(child)
