@@ -1,15 +1,19 @@
 """``sonde doctor``: a sound store is healthy; every kind of damage is found and named."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import apsw
 import pytest
 
+from sonde.cli import surroundings as looks
 from sonde.cli.documents import DoctorDocument
 from sonde.cli.surroundings import Surroundings, file_system
 from sonde.events import Event
@@ -151,6 +155,77 @@ def test_the_file_system_is_named(tmp_path: Path) -> None:
         pytest.skip("needs Linux's list of mounts")
     assert file_system("/proc/self/status") == "proc"
     assert file_system(str(tmp_path)) not in ("", "proc")
+
+
+@pytest.mark.parametrize(
+    ("kind", "remark"),
+    [
+        ("nfs4", "on a network file system (nfs4)"),
+        ("fuse.s3fs", "on a network file system (fuse.s3fs)"),
+        ("virtiofs", "in a folder that a virtual machine shares with its host (virtiofs)"),
+        ("ext4", ""),
+        ("overlay", ""),
+        ("fuse", ""),
+        ("", ""),
+    ],
+)
+def test_a_disk_that_other_machines_see_is_a_remark(
+    kind: str, remark: str, sound: Path, sonde: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locks may not hold between hosts, or kernels: the remark names the file system; a local one is none."""
+    monkeypatch.setattr(looks, "file_system", lambda _path: kind)
+    (document,) = sonde("doctor", "--json").documents
+    assert (document["verdict"], document["file_system"]) == ("healthy", kind)
+    wanted = f"the file lies {remark}; record to a local disk, and copy with `sonde backup`"
+    assert document["remarks"] == ([wanted] if remark else [])
+
+
+@pytest.mark.parametrize(("free_mib", "warns"), [(255, True), (256, False)])
+def test_little_room_is_a_remark(
+    free_mib: int, warns: bool, sound: Path, sonde: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less than 256 MiB are free on the disk: the remark says how much, and what happens when it is full."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free_mib << 20))
+    (document,) = sonde("doctor", "--json").documents
+    assert (document["verdict"], document["free_bytes"]) == ("healthy", free_mib << 20)
+    assert [text for text in document["remarks"] if "are free on its disk" in text] == document["remarks"]
+    assert len(document["remarks"]) == warns
+
+
+def test_a_small_disk_has_little_room(sound: Path, sonde: Any, tmp_path: Path) -> None:
+    """The room is that of the disk on which the file lies, and the disk is named."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mounting, check=False).returncode:
+        pytest.skip("needs root, to mount a file system")
+    try:
+        small = Path(shutil.copy2(sound, disk))
+        (document,) = sonde("doctor", "--json", "--db", small).documents
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    assert (document["verdict"], document["file_system"]) == ("healthy", "tmpfs")
+    assert 0 < document["free_bytes"] < 4 << 20
+    assert ["are free on its disk" in text for text in document["remarks"]] == [True]
+
+
+def test_a_large_log_is_a_remark(db: Path, sonde: Any, sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that never ends keeps the log full: a remark says how much it holds, until a writer can empty it."""
+    monkeypatch.setattr(looks, "_LARGE_WAL_BYTES", 1 << 20)
+    sample.append(db, Event("tick", 10**18, "s"))
+    with closing(apsw.Connection(str(db), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
+        reader.execute("BEGIN; SELECT count(*) FROM events").fetchall()
+        for first in range(2, 2_002, 500):
+            events = [Event("tick", 10**18, "s", data={"n": n, "text": "x" * 450}) for n in range(500)]
+            sample.append(db, *events, first_seq=first)
+        (document,) = sonde("doctor", "--json").documents
+        assert document["verdict"] == "healthy"
+        (remark,) = document["remarks"]
+        assert remark.startswith("the log beside the file holds 1.")
+        assert remark.endswith("; end programs that read the store and do not go on")
+    sample.append(db, Event("tick", 10**18, "s"), first_seq=2_002)
+    (document,) = sonde("doctor", "--json").documents
+    assert document["remarks"] == []
 
 
 def test_other_names_of_the_file_are_remarks(sound: Path, sonde: Any) -> None:

@@ -26,8 +26,15 @@ _LARGE_WAL_BYTES = 256 * 1024 * 1024
 _LITTLE_ROOM_BYTES = 256 * 1024 * 1024
 # Their locks or their memory maps are not what SQLite's log needs, at least not between hosts.
 _NETWORK = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs", "davfs"}
-)
+    {
+        "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "ceph", "lustre", "gpfs", "beegfs", "orangefs",
+        "davfs", "fuse.afp", "fuse.blobfuse", "fuse.blobfuse2", "fuse.ceph", "fuse.ceph-fuse", "fuse.curlftpfs",
+        "fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.juicefs", "fuse.mfs", "fuse.rclone", "fuse.s3fs",
+        "fuse.sshfs",
+    }
+)  # fmt: skip
+# No network is between, but two kernels are: what one locks or maps, the other need not see.
+_OF_A_HOST = frozenset({"9p", "virtiofs", "vboxsf", "prl_fs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fakeowner"})
 _RACE_SINCE, _RACE_UNTIL = (3, 7, 0), (3, 51, 2)
 
 
@@ -126,9 +133,16 @@ class Surroundings:
 
     def _look_at_disk(self) -> None:
         self.file_system = file_system(self.path)
-        if self.file_system in _NETWORK:
+        where = (
+            "on a network file system"
+            if self.file_system in _NETWORK
+            else "in a folder that a virtual machine shares with its host"
+            if self.file_system in _OF_A_HOST
+            else ""
+        )
+        if where:
             self.remarks.append(
-                f"the file lies on a network file system ({self.file_system}); record to a local disk, and copy with "
+                f"the file lies {where} ({self.file_system}); record to a local disk, and copy with "
                 f"`{program()} backup`"
             )
         self.free_bytes = shutil.disk_usage(os.path.dirname(self.path)).free
