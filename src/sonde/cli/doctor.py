@@ -22,6 +22,7 @@ from sonde.query import Pulse, Status, session_from_events
 from sonde.recorder import pending, recover
 from sonde.store import Liveness, SQLiteStore
 from sonde.store import open as open_store
+from sonde.store.liveness import remove_stale_locks
 
 _LISTED = 8
 _MAX_DAMAGE = 1000
@@ -108,13 +109,13 @@ def command(
 
 
 def _clear_up(db: str | None) -> int:
-    """Remove the lock files of dead processes; none where the file can't be opened, as the examination will tell."""
+    """Remove the lock files of dead processes, which the store notes before, if it can be opened for writing."""
     try:
         open_sqlite(db).close()  # an empty file is no store, and is not made one
         with open_store(store_path(db), mode="rw") as store:
             return store.remove_stale_locks() if isinstance(store, SQLiteStore) else 0
-    except StoreError:
-        return 0
+    except StoreError:  # the examination will tell
+        return remove_stale_locks(f"{os.path.abspath(os.path.expanduser(store_path(db)))}-live")
 
 
 class Examination:

@@ -52,7 +52,7 @@ def left_texts(left: Recovery) -> list[str]:
     if left.reserved:
         verb, them = ("waits", "it") if left.reserved == 1 else ("wait", "them")
         texts.append(
-            f"{plural(left.reserved, 'event')} of a killed process that redacts by rules of its own {verb} in the "
+            f"{plural(left.reserved, 'event')} of a killed process with a redactor of its own {verb} in the "
             f"journal; run it again, and it takes {them} in, or let sonde's rules do: `{program()} doctor --recover "
             "--default-rules`"
         )

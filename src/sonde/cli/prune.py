@@ -73,9 +73,12 @@ def command(
             f"cannot make the file {size_bytes:,} bytes small: all events would go; expected {LEAST_BYTES:,} or more, "
             "such as --max-size 500MB, since a file without events takes some 78,000."
         )
+    if not dry_run:  # before anybody is asked: what comes in may go at once
+        open_sqlite(db).close()
+        with SQLiteStore(store_path(db), mode="rw") as store:
+            recover_or_log(store)
     with open_sqlite(db) as store:
-        if dry_run:
-            tell_what_waits(store)
+        tell_what_waits(store)
         named = [resolve_session(store, name) for name in sessions]
         kept = [resolve_session(store, name) for name in keep]
         if both := set(named) & set(kept):
@@ -90,7 +93,6 @@ def command(
     if not yes and not _is_wanted(preview):
         context.exit(EXIT_FAILED if preview.events else 0)
     with SQLiteStore(store_path(db), mode="rw") as store, _interrupts() as stop, progress("removing events") as advance:
-        recover_or_log(store)
         report = store.prune(retention, sessions=named, stop=stop, progress=advance)
     _say(report, store.url, as_json=as_json, is_done=True)
     if stop.is_set():

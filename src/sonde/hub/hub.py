@@ -244,7 +244,11 @@ class Hub:
         """
         require_positive("Hub.subscribe_recorder", "max_pending_bytes", max_pending_bytes, whole=True)
         recorder = RecorderSubscription(
-            f"rec-{next(self._names)}", self._settle, max_pending_bytes=max_pending_bytes, overflow=overflow
+            f"rec-{next(self._names)}",
+            self._settle,
+            max_pending_bytes=max_pending_bytes,
+            overflow=overflow,
+            session_id=self.session_id,
         )
         self._delivery.join(recorder)
         return recorder

@@ -58,11 +58,13 @@ class RecorderSubscription:
         *,
         max_pending_bytes: int,
         overflow: Overflow,
+        session_id: str = "",
         start: int = 0,
     ) -> None:
         """Made by ``Hub.subscribe_recorder``. ``start`` is the number of the first event that it may see."""
         self.id = subscription_id
         self.start = start
+        self._session_id = session_id
         self.max_pending_bytes = max_pending_bytes
         self.overflow = overflow
         self._barrier = barrier
@@ -137,12 +139,12 @@ class RecorderSubscription:
     def overlook(self, session_id: str, reason: str, count: int) -> None:
         """Let the next gap say that events of a session were offered to nobody.
 
-        While nothing can be written, sessions come and go: of 1,000 each has a gap of its own, of the others one is for
-        all.
+        While nothing can be written, sessions come and go: of 1,000 each has a gap of its own, of the others the
+        hub's own has one for all.
         """
         key = session_id, reason
         if len(self._missed) >= _MISSED_KEPT and key not in self._missed:
-            key = "", reason
+            key = self._session_id, reason
         self._missed[key] = self._missed.get(key, 0) + count
 
     def report_missed(self) -> None:

@@ -69,7 +69,7 @@ class Header(msgspec.Struct, frozen=True):
     """Of the machine: what another one finds need not be what the writer left."""
     device: int
     """Of the file system, as its host has it."""
-    redaction: str
+    redaction: str = "default"
     """Whose rules take secrets out of its events: a :class:`~sonde.redaction.Policy`."""
 
 

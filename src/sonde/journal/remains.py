@@ -62,6 +62,7 @@ class Remains:
         """Made by :func:`left_behind`."""
         self._folder = folder
         self._handle = handle
+        _HANDLES.add(handle)
         self.header = header
         self.words = words
         self.torn = 0
@@ -89,6 +90,10 @@ class Remains:
         """
         return _missing(self.header, self.words, stored, is_damaged=self.is_damaged)
 
+    def published(self) -> int:
+        """How many events it may have published that come: in the store, in its arenas, or nowhere."""
+        return max(0, self.words.claimed + max(0, self.words.waiting - 1) - self.words.accounted)
+
     def remove(self) -> None:
         """All that can be known is in the store: remove the files, the mark last."""
         no_files(self._handle, self.header.writer_id)  # a kill in the middle is no damage
@@ -106,7 +111,9 @@ class Remains:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let go of it."""
-        os.close(self._handle)
+        if self._handle in _HANDLES:
+            _HANDLES.discard(self._handle)
+            os.close(self._handle)
 
     def _arenas(self) -> list[str]:
         return _arenas(self._folder, self._handle, self.header)
@@ -230,10 +237,16 @@ def _open(folder: str, name: str, *, exclusive: bool) -> tuple[int, Header, Word
         handle = os.open(os.path.join(folder, name), (os.O_RDWR if exclusive else os.O_RDONLY) | os.O_CLOEXEC)
     except OSError:  # taken in just now, or not ours
         return None
-    if _lock(handle, exclusive=exclusive) and os.fstat(handle).st_nlink:
-        found = read_mark(handle)
-        if found is not None and _is_for_us(handle, *found) and found[0].writer_id + MARK == name:
-            return handle, *found
+    try:
+        if _lock(handle, exclusive=exclusive) and os.fstat(handle).st_nlink:
+            found = read_mark(handle)
+            if found is not None and _is_for_us(handle, *found) and found[0].writer_id + MARK == name:
+                return handle, *found
+    except OSError:  # the disk fails: another time, perhaps
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
     os.close(handle)
     return None
 
@@ -262,3 +275,16 @@ def _lock(handle: int, *, exclusive: bool) -> bool:
         except OSError:  # a file system without locks: nobody can tell
             return False
     return False
+
+
+_HANDLES: set[int] = set()
+"""Of remains that are being taken in: a child that a fork makes meanwhile must not hold their locks on."""
+
+
+def _let_go_in_child() -> None:
+    while _HANDLES:
+        os.close(_HANDLES.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)

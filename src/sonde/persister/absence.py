@@ -10,16 +10,24 @@ from sonde.hub import Missed
 from sonde.store import EventStore
 from sonde.store.open_file import Change, FileState, Replaceable
 
-_GAPS_KEPT = 1_000  # each by itself; of those before them their sum
+_LOSSES_KEPT = 1_000  # each by itself; of those before them their sums
 
 
-class _Gap(NamedTuple):
-    """A gap that was committed, by its number, and what it said; ``change``: of what became of a file, if it told."""
+class _Loss(NamedTuple):
+    """Events that were not written, and the gaps that say so: one, or one more in each file since."""
 
-    seq: int
+    said_by: frozenset[int]
     session_id: str
-    reasons: Mapping[str, int]
-    change: Change | None
+    reason: str
+    number: int
+
+
+class _Departure(NamedTuple):
+    """What a gap said of events that went with a file."""
+
+    said_by: int
+    change: Change
+    number: int
 
 
 class Absence:
@@ -35,8 +43,9 @@ class Absence:
         self._session_id = session_id
         self._state = FileState(0, None)  # the first look tells
         self._committed = 0
-        self._gaps: list[_Gap] = []
-        self._pending: tuple[FileState, Sequence[PublishedEvent], int] | None = None
+        self._losses: list[_Loss] = []
+        self._departures: list[_Departure] = []
+        self._pending: _Pending | None = None
         self.missing: Mapping[str, int] = {}
         """How many committed events are not in the file that is there, with the reason."""
 
@@ -44,21 +53,20 @@ class Absence:
         """So many events of the writer were committed."""
         self._committed += events
 
-    def noted(self, gaps: Sequence[PublishedEvent], *, change: Change | None = None) -> None:
+    def noted(self, gaps: Sequence[PublishedEvent]) -> None:
         """Gaps were committed, under the writer of gaps."""
-        self._gaps += [_Gap(gap.seq, gap.session_id, gap.data["reasons"], change) for gap in gaps]
-        if len(self._gaps) > 2 * _GAPS_KEPT:
-            self._gaps = [*self._folded(self._gaps[:_GAPS_KEPT]), *self._gaps[_GAPS_KEPT:]]
-
-    def _folded(self, gaps: Sequence[_Gap]) -> list[_Gap]:
-        """As few as say the same of all sessions together: where the last one is, the others are, too."""
-        last = gaps[-1].seq
-        sums: dict[str, int] = {}
         for gap in gaps:
-            if gap.change is None:
-                for reason, number in gap.reasons.items():
-                    sums[reason] = sums.get(reason, 0) + number
-        return [*(gap for gap in gaps if gap.change is not None), _Gap(last, self._session_id, sums, None)]
+            said_by = frozenset((gap.seq,))
+            self._losses += [_Loss(said_by, gap.session_id, *loss) for loss in gap.data["reasons"].items()]
+        if len(self._losses) > 2 * _LOSSES_KEPT:
+            self._losses = [*self._folded(self._losses[:_LOSSES_KEPT]), *self._losses[_LOSSES_KEPT:]]
+
+    def _folded(self, losses: Sequence[_Loss]) -> list[_Loss]:
+        """One for each reason. It is taken to be said where the last one is: never too little is said again."""
+        sums: dict[str, int] = {}
+        for loss in losses:
+            sums[loss.reason] = sums.get(loss.reason, 0) + loss.number
+        return [_Loss(losses[-1].said_by, self._session_id, reason, number) for reason, number in sums.items()]
 
     def look(
         self,
@@ -83,12 +91,12 @@ class Absence:
             self._state = state
         if state == self._state or state.change is None:
             return None
-        if self._pending is None or self._pending[0] != state:
+        if self._pending is None or self._pending.state != state:
             absent = max(0, self._committed - _number(self._store.seen(writer_id)))
-            missed = self._missed(state.change, absent, self._store.seen(gap_writer_id))
-            self._pending = (state, gaps_for(missed), absent)
+            unsaid, missed = self._missed(state.change, absent, self._store.seen(gap_writer_id))
+            self._pending = _Pending(state, gaps_for(missed), absent, unsaid)
             found(state.change, absent)
-        return self._pending[1]
+        return self._pending.gaps
 
     def is_behind(self) -> bool:
         """Whether the store has stepped over since the last look. No call of the file system."""
@@ -96,26 +104,47 @@ class Absence:
 
     def told(self) -> None:
         """What :meth:`look` gave is committed."""
-        if self._pending is not None:
-            self._state, gaps, absent = self._pending
-            self._pending = None
-            change = self._state.change
-            self.missing = {change.value: absent} if change is not None and absent else {}
-            self.noted(gaps, change=change)
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        self._state = pending.state
+        change, absent = pending.state.change, pending.absent
+        self.missing = {change.value: absent} if change is not None and absent else {}
+        said = {gap.session_id: frozenset((gap.seq,)) for gap in pending.gaps}
+        self._losses = [
+            loss._replace(said_by=loss.said_by | said[loss.session_id]) if loss in pending.unsaid else loss
+            for loss in self._losses
+        ]
+        for gap in pending.gaps:
+            if change is not None and (number := gap.data["reasons"].get(change.value)):
+                self._departures.append(_Departure(gap.seq, change, number))
 
-    def _missed(self, change: Change, absent: int, gaps_here: Sequence[tuple[int, int]]) -> tuple[Missed, ...]:
-        """What earlier gaps said and took along, and what none of those that are here has said."""
+    def _missed(
+        self, change: Change, absent: int, gaps_here: Sequence[tuple[int, int]]
+    ) -> tuple[frozenset[_Loss], tuple[Missed, ...]]:
+        """The losses that no gap of the file tells of, and what is to be said: those, and events that aren't there."""
+
+        def is_here(seq: int) -> bool:
+            return any(first <= seq <= last for first, last in gaps_here)
+
+        unsaid = frozenset(loss for loss in self._losses if not any(map(is_here, loss.said_by)))
         missed: dict[tuple[str, str], int] = {}
-        for gap in self._gaps:
-            is_here = any(first <= gap.seq <= last for first, last in gaps_here)
-            for reason, number in gap.reasons.items():
-                if gap.change is not None and reason == gap.change.value:
-                    absent -= number if is_here else 0  # what one says that is gone itself is counted anew
-                elif not is_here:
-                    missed[gap.session_id, reason] = missed.get((gap.session_id, reason), 0) + number
+        for loss in unsaid:
+            missed[loss.session_id, loss.reason] = missed.get((loss.session_id, loss.reason), 0) + loss.number
+        # What one says that is gone itself is counted anew.
+        absent -= sum(departure.number for departure in self._departures if is_here(departure.said_by))
         if absent > 0:
             missed[self._session_id, change.value] = absent
-        return tuple(Missed(session_id, reason, number) for (session_id, reason), number in missed.items())
+        return unsaid, tuple(Missed(session_id, reason, number) for (session_id, reason), number in missed.items())
+
+
+class _Pending(NamedTuple):
+    """What is to be committed for a step to another file."""
+
+    state: FileState
+    gaps: Sequence[PublishedEvent]
+    absent: int
+    unsaid: frozenset[_Loss]
 
 
 def _number(ranges: Sequence[tuple[int, int]]) -> int:

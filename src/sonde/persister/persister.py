@@ -37,6 +37,7 @@ _LARGEST_BATCH = 16_384
 _GROWTH = 8
 _LARGEST_BATCH_BYTES = 8 * 1024 * 1024
 _STEP_S = 0.25
+_CHILD_RETRY_S = 5.0
 
 
 class Persister:
@@ -80,15 +81,16 @@ class Persister:
         complete: Complete | None = None,
         on_commit: OnCommit | None = None,
         keeper: Keeper | None = None,
-        on_fork: Callable[[], object] | None = None,
+        on_fork: Callable[[Callable[[], bool]], bool] | None = None,
         on_end: Callable[[], object] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Subscribe to ``hub`` and declare its writer in ``store``; events published from now on are written.
 
-        ``on_fork`` is called in each forked child, on the persister's thread, when its first events are committed.
-        ``on_end`` is called once, when nothing more will be written, on the persister's thread: it may block on the
-        store, and :meth:`stop` waits for it no longer than its deadline.
+        ``on_fork`` is called in each forked child, on the persister's thread, once nothing waits to be written, and
+        again until it says that it is done; it is to leave off when what it is given says so. ``on_end`` is called
+        once, when nothing more will be written, on the persister's thread: it may block on the store, and :meth:`stop`
+        waits for it no longer than its deadline.
         """
         require_positive("Persister", "batch_size", batch_size, whole=True)
         require_positive("Persister", "flush_interval_s", flush_interval_s)
@@ -105,7 +107,7 @@ class Persister:
         self._on_commit = on_commit
         self._keeper = keeper
         self._on_fork = on_fork
-        self._is_new_child = False
+        self._child_due_s: float | None = None
         self._on_end = on_end
         self._stopped: FlushReport | None = None
         self._subscription = hub.subscribe_recorder(max_pending_bytes=max_pending_bytes, overflow=overflow)
@@ -146,21 +148,26 @@ class Persister:
             try:
                 self._take_turn()
                 self._announce()
-                self._begin_in_child()
                 self._appending.tending.keep_up(self._has_work)
             except Exception as error:  # noqa: BLE001  # a fault of ours, or no memory: this thread must not end
                 self.failures.add("turn", f"persister could not take a turn: {error!r}", error=error)
                 self._appending.pause(FIRST_RETRY_S)
             if not self._ended:
                 subscription.bell.sleep(self._appending.tending.within(self._flush_interval_s), self._has_work)
+                self._begin_in_child()
                 self._appending.tending.begin(self._has_work)
         self._go()
 
     def _begin_in_child(self) -> None:
-        if self._is_new_child and not self._ended:
-            self._is_new_child = False
-            if self._on_fork is not None:
-                self._on_fork()
+        if self._on_fork is None or self._child_due_s is None or self._has_work():
+            return
+        if time.monotonic() >= self._child_due_s:
+            self._child_due_s = None
+            try:
+                if not self._on_fork(self._has_work):
+                    self._child_due_s = time.monotonic() + _CHILD_RETRY_S
+            except Exception as error:  # noqa: BLE001  # a fault of its own must not end this thread
+                self.failures.add("fork", f"cannot begin in a forked child in good order: {error!r}", error=error)
 
     def _has_work(self) -> bool:
         return not self._subscription.is_idle or self._subscription.ended
@@ -363,7 +370,7 @@ class Persister:
 
     def _after_fork_in_child(self) -> None:
         self._begin()
-        self._is_new_child = True
+        self._child_due_s = time.monotonic()
 
 
 _PERSISTERS: weakref.WeakSet[Persister] = weakref.WeakSet()

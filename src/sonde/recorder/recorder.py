@@ -158,7 +158,7 @@ class Recorder:
                     complete=pricing,
                     on_commit=self._meter.announced if metrics else None,
                     keeper=self._journal,
-                    on_fork=take_in,
+                    on_fork=lambda is_stopped: take_in(is_stopped=is_stopped),
                     on_end=self._end_with_store,
                     clock=clock,
                 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from sonde.clock import SYSTEM_CLOCK, Clock
 from sonde.errors import StoreError
@@ -32,7 +32,8 @@ class Recovery:
         torn: records that were cut off by the kill, so that their ``emit`` had not returned, or that are damaged.
         missed: events at most that these writers published and that are nowhere; a ``sonde.gap`` says so.
         is_estimate: of some writer there was only a copy of its numbers, a moment old: it may be more than ``missed``.
-        reserved: events that stay where they are: their programs redact by rules that nobody else has.
+        reserved: events at most that stay where they are: their programs had a redactor that nobody else has.
+        is_complete: false if it was stopped.
     """
 
     writers: int = 0
@@ -41,6 +42,7 @@ class Recovery:
     missed: int = 0
     is_estimate: bool = False
     reserved: int = 0
+    is_complete: bool = True
 
     def __add__(self, other: Recovery) -> Recovery:
         return Recovery(
@@ -50,6 +52,7 @@ class Recovery:
             self.missed + other.missed,
             self.is_estimate or other.is_estimate,
             self.reserved + other.reserved,
+            self.is_complete and other.is_complete,
         )
 
 
@@ -59,29 +62,34 @@ def recover(
     redactor: Redactor | None = None,
     complete: Complete | None = None,
     with_default_rules: bool = False,
+    is_stopped: Callable[[], bool] = lambda: False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Recovery:
     """Take what dead writers of this host left into the store: each event once, in order, priced, sanitised, redacted.
 
-    Redacted by ``redactor`` (``None``: by sonde's rules), but never by less than the writer itself would have: where
-    that had sonde's rules they stand in for none at all, and events of one that had rules of its own wait for a program
-    that has some, too, unless ``with_default_rules`` lets sonde's do. ``complete`` adds what calls of models cost;
-    ``None``: by the default prices.
+    Redacted as the writer would have had it: by sonde's rules if those were its own. Events of one that had a redactor
+    of its own wait for a program that has one, too, which is ``redactor``, unless ``with_default_rules`` lets sonde's
+    rules do. Those of one that redacted nothing are redacted by ``redactor``, or (``None``) by sonde's rules.
+    ``complete`` adds what calls of models cost; ``None``: by the default prices.
+
+    ``is_stopped`` is asked now and then, some 10 ms apart; what is left by then is for the next time.
 
     The files are removed once all is committed. Safe to call at any time, by any number of processes: each dead writer
     is taken in by one of them. Blocks on I/O; some 100,000 events a second. Stores that are no file have nothing.
 
     Raises:
         StoreError: the store does not take it; what is left stays where it is.
-        OSError: files cannot be read or removed; those of other writers have been taken in.
+        OSError: files of some writer cannot be read or removed; the others' have been taken in.
     """
     found = Recovery()
     if isinstance(store, SQLiteStore) and store.url != MEMORY and not store.read_only:
         failed: OSError | None = None
         for remains in left_behind(folder_of(store.url)):
+            if is_stopped():
+                return replace(found, is_complete=False)
             try:
                 by = _redactor_for(remains.header, redactor, with_default_rules=with_default_rules)
-                found += _take_in(store, remains, by, complete, clock)
+                found += _take_in(store, remains, by, complete=complete, is_stopped=is_stopped, clock=clock)
             except OSError as error:
                 failed = error
         if failed is not None:
@@ -96,23 +104,25 @@ def recover_or_log(
     *,
     redactor: Redactor | None = None,
     complete: Complete | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
     clock: Clock = SYSTEM_CLOCK,
-) -> None:
-    """The same for who has better to do than to fail for it: the next one tries again."""
+) -> bool:
+    """The same for who has better to do than to fail for it: the next one tries again. Whether all is done."""
     try:
-        found = recover(store, redactor=redactor, complete=complete, clock=clock)
+        found = recover(store, redactor=redactor, complete=complete, is_stopped=is_stopped, clock=clock)
     except (StoreError, OSError) as error:
         LOGGER.warning("cannot take in what a killed process left beside %s: %s", store.url, error)
-        return
+        return True
     if found.events or found.missed or found.torn:
         LOGGER.info("took in what killed processes left beside %s: %s", store.url, found)
     if found.reserved:
         LOGGER.warning(
-            "%d events of killed processes wait beside %s: those redact by rules of their own; run them again, or take "
-            "the events in with sonde doctor --recover --default-rules",
+            "up to %d events of killed processes wait beside %s for a program with a redactor of its own, as those "
+            "had; run them again, or take the events in with sonde doctor --recover --default-rules",
             found.reserved,
             store.url,
         )
+    return found.is_complete
 
 
 def pending(store: EventStore) -> Recovery:
@@ -123,22 +133,20 @@ def pending(store: EventStore) -> Recovery:
             ranges = store.seen(left.header.writer_id)
             stored = sum(last - first + 1 for first, last in ranges)
             new = _new(left.seqs, ranges)
-            is_reserved = _redactor_for(left.header, None) is None
-            found += Recovery(
-                1, new, 0, left.missing(stored + new), not left.words.is_last, reserved=new if is_reserved else 0
-            )
+            if new and _redactor_for(left.header, None) is None:
+                found += Recovery(1, new, reserved=new)
+            else:
+                found += Recovery(1, new, 0, left.missing(stored + new), not left.words.is_last)
     return found
 
 
 def _redactor_for(header: Header, redactor: Redactor | None, *, with_default_rules: bool = False) -> Redactor | None:
     """What a dead writer's events are redacted by; ``None``: by nothing that there is here."""
-    ours = policy_of(redactor)
-    has_own_rules = header.has_arenas and header.redaction == Policy.OWN
-    if has_own_rules and ours is not Policy.OWN and not with_default_rules:
-        return None
-    if redactor is None or (ours is Policy.NONE and header.redaction != Policy.NONE):
+    if header.redaction == Policy.NONE:
+        return SecretRedactor() if redactor is None else redactor
+    if header.redaction == Policy.DEFAULT or with_default_rules or not header.has_arenas:
         return SecretRedactor()
-    return redactor
+    return redactor if policy_of(redactor) is Policy.OWN else None
 
 
 def _new(seqs: Iterable[int], ranges: list[tuple[int, int]]) -> int:
@@ -147,18 +155,31 @@ def _new(seqs: Iterable[int], ranges: list[tuple[int, int]]) -> int:
 
 
 def _take_in(
-    store: SQLiteStore, remains: Remains, redactor: Redactor | None, complete: Complete | None, clock: Clock
+    store: SQLiteStore,
+    remains: Remains,
+    redactor: Redactor | None,
+    *,
+    complete: Complete | None,
+    is_stopped: Callable[[], bool],
+    clock: Clock,
 ) -> Recovery:
     """Without a redactor only what holds no new event."""
+    if redactor is None:  # by its words: to read all that waits, each time, would hold up each start
+        ranges = store.seen(remains.header.writer_id)
+        waiting = remains.published() - sum(last - first + 1 for first, last in ranges)
+        if waiting > 0:
+            return Recovery(1, reserved=waiting)
     events = remains.events()
     if redactor is None:
-        if new := _new((event.seq for event in events), store.seen(remains.header.writer_id)):
-            return Recovery(reserved=new)
+        if new := _new((event.seq for event in events), ranges):
+            return Recovery(1, reserved=new)
         redactor = SecretRedactor()
     complete = Pricing(default_prices()) if complete is None else complete
     preparation = Preparation(redactor, complete=complete, failures=FailureLog())
     recovered = 0
     for start in range(0, len(events), _BATCH_SIZE):
+        if is_stopped():
+            return Recovery(1, recovered, is_complete=False)
         batch = preparation.records(events[start : start + _BATCH_SIZE], _stream_of)
         recovered += _append(store, batch, preparation)
     writer_id = remains.header.writer_id

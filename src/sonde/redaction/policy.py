@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sonde.redaction.redactor import NoRedactor, Redactor
+from sonde.redaction.redactor import NoRedactor, Redactor, SecretRedactor
 
 
 class Policy(StrEnum):
@@ -15,15 +15,18 @@ class Policy(StrEnum):
     DEFAULT = "default"
     """sonde's rules."""
     OWN = "own"
-    """Rules that it alone has."""
+    """A redactor of its own, which nobody else has."""
 
 
 def policy_of(redactor: Redactor | None) -> Policy:
     """What a redactor is; ``None`` stands for sonde's own.
 
-    >>> policy_of(None), policy_of(NoRedactor())
-    (<Policy.DEFAULT: 'default'>, <Policy.NONE: 'none'>)
+    >>> policy_of(NoRedactor()), policy_of(SecretRedactor()), policy_of(SecretRedactor(keys=["badge"]))
+    (<Policy.NONE: 'none'>, <Policy.DEFAULT: 'default'>, <Policy.OWN: 'own'>)
     """
     if redactor is None:
         return Policy.DEFAULT
-    return Policy.NONE if isinstance(redactor, NoRedactor) else Policy.OWN
+    if isinstance(redactor, NoRedactor):
+        return Policy.NONE
+    is_default = type(redactor) is SecretRedactor and redactor.is_default
+    return Policy.DEFAULT if is_default else Policy.OWN

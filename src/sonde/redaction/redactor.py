@@ -110,6 +110,8 @@ class SecretRedactor:
         text_bytes_max: int | None = None,
     ) -> None:
         own = _checked(rules)
+        self.is_default = not (own or keys or keep_keys or fingerprints or fingerprint_key or text_bytes_max)
+        """Whether it is as sonde has it: any process can have another one like it."""
         key_rules = KeyRules(keys=keys, keep_keys=keep_keys)
         flags = Flags(key_rules)
         self._own = own

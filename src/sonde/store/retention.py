@@ -29,8 +29,7 @@ class Retention:
         max_sessions: no more sessions than this.
         keep: sessions (the names of their streams) that always stay.
 
-    What still runs loses nothing to age and number: a session whose process lives, has not ended it, and has written to
-    it within a day. Immutable.
+    What still runs loses nothing to age and number: a session whose process lives and has not ended it. Immutable.
 
     Raises:
         ConfigError: a limit that is no number, or less than 1; ``max_bytes`` below 100,000, which a file without

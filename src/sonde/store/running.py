@@ -13,7 +13,7 @@ from sonde.store.contract import Liveness, StreamInfo
 from sonde.store.rows import fetch
 
 _TAIL = 64
-_SILENT_FOR_NS = 86_400 * 1_000_000_000
+_UNKNOWN_FOR_NS = 86_400 * 1_000_000_000
 
 _SESSIONS = """SELECT DISTINCT s.name FROM origins AS o JOIN names AS s ON s.id = o.session
     WHERE o.writer = (SELECT id FROM names WHERE name = ?)"""
@@ -24,8 +24,8 @@ class Running:
     """Which sessions run at one moment: those that a living writer has written to and not ended.
 
     By the writers: the kernel lets go of their locks when a process dies. A living process may have ended a session,
-    and then the last that it wrote there is ``session.ended``. Or it never says so: a session without an event for a
-    day has ended. Of a writer on another host nobody can tell: it counts as living.
+    and then the last that it wrote there is ``session.ended``. Of a writer on another host nobody can tell: it counts
+    as living for a day after the session's last event.
     """
 
     def __init__(self, attachment: Attachment, connection: apsw.Connection) -> None:
@@ -53,8 +53,7 @@ class Running:
 
     def has(self, stream: StreamInfo) -> bool:
         """Whether the session of a stream still runs."""
-        is_silent = 0 < stream.last_time_ns < time.time_ns() - _SILENT_FOR_NS
-        if not self._verdicts or is_silent:
+        if not self._verdicts:
             return False
         writers = self._by_session.get(stream.stream_id, set())
         if not writers and ((1,) in fetch(self._connection, _IS_SESSION, (stream.stream_id,))):
@@ -62,4 +61,10 @@ class Running:
         found = self._reader.last_types(self._connection, stream, rows=_TAIL)
         last = {writer_id: name for writer_id, name in found.items() if writer_id in self._verdicts}
         # A stream that bears no session's name: who has written to it last is all that can be known cheaply.
-        return any(last.get(writer_id) != EventType.SESSION_ENDED.value for writer_id in writers or last)
+        return any(
+            last.get(writer_id) != EventType.SESSION_ENDED.value and self._counts(writer_id, stream)
+            for writer_id in writers or last
+        )
+
+    def _counts(self, writer_id: str, stream: StreamInfo) -> bool:
+        return self._verdicts[writer_id] is Liveness.ALIVE or stream.last_time_ns > time.time_ns() - _UNKNOWN_FOR_NS

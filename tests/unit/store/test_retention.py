@@ -162,18 +162,6 @@ def test_what_runs_stays(store: SQLiteStore) -> None:
     assert store.prune(Retention(max_age_s=5)).sessions == 2
 
 
-def test_what_was_silent_for_a_day_runs_no_more(store: SQLiteStore) -> None:
-    """A server that names a session with each event and ends none would keep all of them for as long as it lives."""
-    store.register_writer("w")
-    for number, age_s in enumerate((DAY_S + 60, DAY_S - 60), 1):
-        event = Event("tick", time.time_ns() - age_s * NS, f"silent-{age_s}")
-        store.append_batch([Record(event.session_id, "w", number, event)])
-    record(store, "last")
-    report = store.prune(Retention(max_sessions=2), sessions=[f"silent-{DAY_S - 60}"])
-    assert (report.sessions, report.running) == (1, [f"silent-{DAY_S - 60}"])
-    assert there(store) == [f"silent-{DAY_S - 60}", "last"]
-
-
 @pytest.mark.parametrize("is_sealed", [False, True])
 def test_a_session_that_begins_again_runs_again(store: SQLiteStore, *, is_sealed: bool) -> None:
     """What is remembered of its end holds until it goes on, whether its rows are sealed or not."""
