@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -89,6 +89,13 @@ class Remains:
         :meth:`events`, which finds damage.
         """
         return _missing(self.header, self.words, stored, is_damaged=self.is_damaged)
+
+    def has_event(self, is_wanted: Callable[[int], bool]) -> bool:
+        """Whether an event with such a number is in its arenas; reads no more of them than it takes."""
+        for path in self._arenas():
+            if any(is_wanted(event.seq) for event in read_arena(path, self.header.writer_id).events):
+                return True
+        return False
 
     def published(self) -> int:
         """How many events it may have published that come: in the store, in its arenas, or nowhere."""

@@ -131,8 +131,8 @@ def pending(store: EventStore) -> Recovery:
     if isinstance(store, SQLiteStore) and store.url != MEMORY:
         for left in look(folder_of(store.url)):
             ranges = store.seen(left.header.writer_id)
-            stored = sum(last - first + 1 for first, last in ranges)
-            new = _new(left.seqs, ranges)
+            stored = _number(ranges)
+            new = sum(not _is_seen(seq, ranges) for seq in left.seqs)
             if new and _redactor_for(left.header, None) is None:
                 found += Recovery(1, new, reserved=new)
             else:
@@ -149,9 +149,12 @@ def _redactor_for(header: Header, redactor: Redactor | None, *, with_default_rul
     return redactor if policy_of(redactor) is Policy.OWN else None
 
 
-def _new(seqs: Iterable[int], ranges: list[tuple[int, int]]) -> int:
-    """How many events the store has not seen."""
-    return sum(1 for seq in seqs if not any(first <= seq <= last for first, last in ranges))
+def _is_seen(seq: int, ranges: Iterable[tuple[int, int]]) -> bool:
+    return any(first <= seq <= last for first, last in ranges)
+
+
+def _number(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
 
 
 def _take_in(
@@ -164,16 +167,12 @@ def _take_in(
     clock: Clock,
 ) -> Recovery:
     """Without a redactor only what holds no new event."""
-    if redactor is None:  # by its words: to read all that waits, each time, would hold up each start
-        ranges = store.seen(remains.header.writer_id)
-        waiting = remains.published() - sum(last - first + 1 for first, last in ranges)
-        if waiting > 0:
-            return Recovery(1, reserved=waiting)
-    events = remains.events()
     if redactor is None:
-        if new := _new((event.seq for event in events), ranges):
-            return Recovery(1, reserved=new)
+        ranges = store.seen(remains.header.writer_id)
+        if remains.has_event(lambda seq: not _is_seen(seq, ranges)):
+            return Recovery(1, reserved=max(1, remains.published() - _number(ranges)))
         redactor = SecretRedactor()
+    events = remains.events()
     complete = Pricing(default_prices()) if complete is None else complete
     preparation = Preparation(redactor, complete=complete, failures=FailureLog())
     recovered = 0
@@ -183,7 +182,7 @@ def _take_in(
         batch = preparation.records(events[start : start + _BATCH_SIZE], _stream_of)
         recovered += _append(store, batch, preparation)
     writer_id = remains.header.writer_id
-    missed = remains.missing(sum(last - first + 1 for first, last in store.seen(writer_id)))
+    missed = remains.missing(_number(store.seen(writer_id)))
     if missed:
         # Of a writer of its own, with one number: however often this is tried, it is there once.
         gap = PublishedEvent(
