@@ -311,3 +311,26 @@ def test_a_folder_that_can_be_made_later_is(tmp_path: Path, monkeypatch: pytest.
     journal.begin("")
     found, there, missed = recovered(path)
     assert (there, missed, found.torn) == (1, 1, 0)
+
+
+FORK_MEANWHILE = """
+import os, sys, time
+from sonde.journal import left_behind
+for remains in left_behind(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        time.sleep(100)
+        os._exit(0)
+try:
+    assert len(list(left_behind(sys.argv[1]))) == 1
+finally:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_child_of_who_takes_it_in_does_not_hold_it_on(tmp_path: Path) -> None:
+    """A lock goes along with a fork: whoever had it could die, and the dead writer would pass for alive."""
+    dead_writer(tmp_path / "runs.db", in_memory=False)
+    folder = f"{tmp_path / 'runs.db'}-journal.d"
+    subprocess.run([sys.executable, "-c", FORK_MEANWHILE, folder], check=True, timeout=60)
