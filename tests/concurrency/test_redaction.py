@@ -108,7 +108,12 @@ def check_steps(run: Callable[[], object], limit_s: float) -> None:
 def longest_pause_s(work: Callable[[], object]) -> float:
     """For how long this thread was kept from running, at the longest, while another one works."""
     done = threading.Event()
-    worker = threading.Thread(target=lambda: (work(), done.set()))
+
+    def run() -> None:
+        work()
+        done.set()
+
+    worker = threading.Thread(target=run)
     worker.start()
     longest_s = 0.0
     last_s = time.perf_counter()
