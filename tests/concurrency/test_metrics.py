@@ -172,7 +172,7 @@ def strike(handler: Callable[[], None], update: Callable[[], None], times: int) 
         while strikes < times:
             try:
                 while strikes < times:
-                    if armed == strikes:  # one at a time, or handlers would interrupt handlers without end
+                    if armed == strikes < times:  # one at a time, or handlers would interrupt handlers without end
                         armed += 1
                         signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, 100e-6))
                     calls += 1

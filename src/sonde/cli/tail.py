@@ -21,10 +21,12 @@ from sonde.errors import StoreError, StoreNotFoundError
 from sonde.events import Event, Position, RecordedEvent
 from sonde.query import resolve_session
 from sonde.store import EventStore
+from sonde.store.open_file import Replaceable
 
 _CHECK_S = 0.5
 _WAIT_S = 0.2
 _GRACE_S = 2.0
+_FIRST = 1  # the file that a store was opened with
 _WINDOW = 64
 _NAMED = 12
 
@@ -189,11 +191,16 @@ def follow_file(file: FollowedFile, view: View, show: Callable[[Event], object],
 def _follow(
     store: EventStore, file: FollowedFile, inode: int, view: View, show: Callable[[Event], object], *, after: Position
 ) -> None:
-    """Until the path names another file, or none. Looks every half second, however much is recorded."""
+    """Until the path names another file, or none. Looks every half second, however much is recorded.
+
+    The store goes over to another file by itself, perhaps sooner: what it finds there is left to who opens that.
+    """
     while file.inode() == inode:
         looked_s = time.monotonic()
         reached = last_position(store)
         for event in store.follow(after, types=view.types, stream_id=view.stream_id, timeout_s=_CHECK_S):
+            if isinstance(store, Replaceable) and store.file_state(look=False).number != _FIRST:
+                return
             after = event.position
             if view.has(event):
                 show(event)

@@ -37,6 +37,12 @@ _WRITE = apsw.SQLITE_OPEN_READWRITE
 _LOOKS = 50
 _PAUSE_S = 0.005  # more than the clock of a file system's times ticks
 
+# Of SQLite's file formats: where a page is in a log, and where its first one has user_version and application_id.
+_LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
+_MARKS_AT = 60
+_FIRST_PAGE = (1).to_bytes(4, "big")
+_OUR_VERSION, _OUR_ID = schema.SCHEMA_VERSION.to_bytes(4, "big"), schema.APPLICATION_ID.to_bytes(4, "big")
+
 
 class Location(NamedTuple):
     """How to open a store."""
@@ -214,9 +220,10 @@ def _sniffed(url: str) -> tuple[FileKind, int]:
     """What the file is, by looks that leave nothing behind.
 
     A look without locks may fall into another process's checkpoint. So it is believed at once only where it found our
-    mark; anything else must be found twice, in a file that stood still. Where somebody has the file open, a look with
+    marks; anything else must be found twice, in a file that stood still. Where somebody has the file open, a look with
     locks decides; without anybody, that one would leave a file behind. It decides, too, where a power cut may have torn
-    the file in the middle of a checkpoint: what is whole then is the file with its log.
+    the file in the middle of a checkpoint: what is whole then is the file with its log, and the torn first page may
+    look like anything.
     """
     before: object = None
     finding: tuple[FileKind, int] | apsw.Error | None = None
@@ -225,16 +232,18 @@ def _sniffed(url: str) -> tuple[FileKind, int]:
             found: tuple[FileKind, int] | apsw.Error = _kind_of(immutable_uri(url), _READ)
         except apsw.Error as error:
             found = error
-        if isinstance(found, tuple) and found[0] in (FileKind.SONDE, FileKind.NEWER, FileKind.OLDER):
+        if isinstance(found, tuple) and found[0] is FileKind.SONDE:
             return found
         pending = _is_pending(url)
-        is_unclear = isinstance(found, apsw.Error) or found[0] is FileKind.EMPTY
+        is_unclear = isinstance(found, apsw.Error) or found[0] is FileKind.EMPTY or _is_ours_in_log(url)
         if pending and (is_unclear or os.path.exists(f"{url}-shm")):
             try:
                 return _kind_of(f"file:{quote(url)}?mode=ro", _READ)
             except (apsw.CantOpenError, apsw.ReadOnlyError):  # closed just now, or a folder without permission to write
                 if isinstance(found, apsw.Error) and _size(f"{url}-journal") and os.access(url, os.W_OK):
                     return _kind_of(url, _WRITE)  # power went while the file was made: who may write rolls that back
+        if isinstance(found, tuple) and found[0] in (FileKind.NEWER, FileKind.OLDER):
+            return found
         if isinstance(found, tuple) and found[0] is FileKind.EMPTY and not pending:
             return found  # who creates the tables looks again, with locks
         after = (_stamp(url), _stamp(f"{url}-wal"))
@@ -245,6 +254,26 @@ def _sniffed(url: str) -> tuple[FileKind, int]:
     if isinstance(found, apsw.Error):
         raise found
     return found
+
+
+def _is_ours_in_log(url: str) -> bool:
+    """Whether the log has the first page of a file of ours, whatever the file itself shows.
+
+    What tore that page may have left any part of it: of the tables, of the marks, of both. Frames of an earlier log
+    count, too: all that follows from this is a look with locks.
+    """
+    try:
+        with open(f"{url}-wal", "rb") as log:
+            page_bytes = int.from_bytes(log.read(_LOG_HEADER_BYTES)[8:12], "big")
+            step = _FRAME_HEADER_BYTES + page_bytes
+            for start in range(_LOG_HEADER_BYTES, os.fstat(log.fileno()).st_size, step):
+                if os.pread(log.fileno(), 4, start) == _FIRST_PAGE:
+                    marks = os.pread(log.fileno(), 12, start + _FRAME_HEADER_BYTES + _MARKS_AT)
+                    if marks[:4] == _OUR_VERSION and marks[8:] == _OUR_ID:
+                        return True
+    except OSError:
+        pass
+    return False
 
 
 def _stamp(path: str) -> tuple[int, int, int]:

@@ -331,6 +331,27 @@ def test_a_file_torn_in_a_checkpoint_is_restored_from_its_log(tmp_path: Path) ->
     assert [entry.name for entry in tmp_path.iterdir()] == ["runs.db"]
 
 
+@pytest.mark.parametrize("step", [113, pytest.param(1, marks=pytest.mark.long)])
+def test_a_first_page_torn_at_any_byte_is_restored_from_its_log(tmp_path: Path, step: int) -> None:
+    """Power went while the new file's first page was written back: what it looks like then decides nothing."""
+    path = tmp_path / "runs.db"
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    old = path.read_bytes()[:4096]
+    with SQLiteStore(path) as store:
+        store.append("s", [Event("n")])
+        log = Path(f"{path}-wal").read_bytes()
+    new = path.read_bytes()
+    for torn_at in (*range(128), *range(128, 4096, step)):
+        for mode, page in (("create", new[:torn_at] + old[torn_at:]), ("ro", old[:torn_at] + new[torn_at:4096])):
+            path.write_bytes(page + new[4096:])
+            Path(f"{path}-wal").write_bytes(log)
+            assert len(inspection.inspect(path, mode=mode).events) == 1, (torn_at, mode)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["runs.db"]
+
+
 def test_a_file_torn_while_it_was_made_is_made_again(tmp_path: Path) -> None:
     """Power went between the first write to a new file and its sync: the journal rolls it back, and it can be used."""
     disk = memory.Disk(tmp_path / "live")
