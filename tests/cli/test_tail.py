@@ -224,13 +224,15 @@ def test_a_removed_file_is_waited_for(recorded: Path, starting: Any, sample: Any
 
 
 def test_a_replaced_file_is_followed(recorded: Path, starting: Any, sample: Any, tmp_path: Path) -> None:
-    """When another file takes its place, -f says so and goes on with that."""
+    """When another file takes its place, -f says so and goes on with that: each event of it is shown once."""
     tail = starting("tail", "-f", "-n", 1, "--json")
     tail.line()
     sample.append(tmp_path / "other.db", *numbered(3))
     os.replace(tmp_path / "other.db", recorded)
     assert "was replaced" in tail.note()
     assert [json.loads(tail.line())["data"]["n"] for _ in range(3)] == [0, 1, 2]
+    sample.append(recorded, Event("n", data={"n": 3}), writer_id="w-2")
+    assert json.loads(tail.line())["data"]["n"] == 3
     assert tail.interrupt() == (130, "")
 
 

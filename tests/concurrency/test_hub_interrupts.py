@@ -1,7 +1,6 @@
 """Interrupts: exceptions that a signal, or another thread, raises in the middle of publishing."""
 
 import ctypes
-import dis
 import gc
 import itertools
 import os
@@ -17,12 +16,10 @@ from typing import Any
 
 import pytest
 
-import sonde
 from sonde.events import Event
 from sonde.hub import Hub, HubConfig, RecorderSubscription, Subscription
 
 UNLIMITED = HubConfig(rate_limit=None)
-SOURCE = os.path.dirname(sonde.__file__) + os.sep
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 
@@ -212,57 +209,11 @@ def test_a_storm_of_exceptions_in_publishing_threads(rounds: int) -> None:
 # -- an interrupt at every single place --------------------------------------------------------------------------------
 
 
-# After these the interpreter looks whether a signal came; in between nothing can strike.
-CHECKED = {"RESUME", "CALL", "CALL_FUNCTION_EX", "JUMP_BACKWARD"}
-
-
-def strike_at(act: Callable[[], object], step: int, *, everywhere: bool) -> bool:
-    """Run ``act`` with an interrupt at its ``step``-th place in sonde's code. Whether there were so many.
-
-    Places are all opcodes, or only those at which CPython would let a signal handler run. On a thread of its own: an
-    exception that a trace function raises where a handler ends leaves the handled one in force on the thread for good.
-    """
-    left = step
-    outcome: list[BaseException | None] = []
-    last: dict[FrameType, str] = {}
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal left
-        if not frame.f_code.co_filename.startswith(SOURCE):
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            before, last[frame] = last.get(frame, ""), dis.opname[frame.f_code.co_code[frame.f_lasti]]
-            if everywhere or before in CHECKED:
-                left -= 1
-            if left < 0:
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return trace
-
-    def run() -> None:
-        sys.settrace(trace)
-        try:
-            act()
-            outcome.append(None)
-        except BaseException as error:  # noqa: BLE001 - told to the test's own thread
-            outcome.append(error)
-        finally:
-            sys.settrace(None)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if outcome[0] is None:
-        return False
-    if isinstance(outcome[0], KeyboardInterrupt):
-        return True
-    raise outcome[0]
-
-
 @pytest.mark.parametrize("method", ["emit", "publish"])
 @pytest.mark.parametrize("is_first", [True, False], ids=["first", "later"])
-def test_an_interrupt_at_any_opcode_of_publishing_loses_nothing(method: str, is_first: bool) -> None:
+def test_an_interrupt_at_any_opcode_of_publishing_loses_nothing(
+    strike_at: Callable[..., bool], method: str, is_first: bool
+) -> None:
     """Wherever it strikes, also while the thread is started: what comes before and after is delivered, counted once."""
     for step in itertools.count():
         hub = Hub(HubConfig(rate_limit=None, flush_interval_s=0.001))
@@ -290,7 +241,7 @@ def test_an_interrupt_at_any_opcode_of_publishing_loses_nothing(method: str, is_
     assert step > 30
 
 
-def test_an_interrupt_at_any_place_of_joining_and_leaving_locks_nothing() -> None:
+def test_an_interrupt_at_any_place_of_joining_and_leaving_locks_nothing(strike_at: Callable[..., bool]) -> None:
     """Subscribing, unsubscribing and looking at the ledger may be cut off anywhere: the hub works on, and balances."""
     for name in ("subscribe", "subscribe_recorder", "unsubscribe", "stats", "flush"):
         for step in itertools.count():

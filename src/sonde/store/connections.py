@@ -12,8 +12,9 @@ import ctypes
 import os
 import threading
 import time
+from _thread import LockType
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import apsw
 
@@ -23,7 +24,9 @@ from sonde.store.file_lock import HAS_FLOCK, FileLock
 from sonde.store.location import MEMORY, Location
 from sonde.store.open_file import Change, FileChangedError, OpenFile
 
-_STEP_S = 0.05
+_LOOK_S = 0.001
+_Loan = list[apsw.Connection]
+"""What a thread reads with: one connection, or none as yet."""
 _MAX_IDLE = 4
 _SAID = {
     None: "it has changed",
@@ -59,12 +62,19 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
 @contextmanager
 def snapshot(connection: apsw.Connection) -> Iterator[None]:
     """Let all reads of the block see one state: rows, and the contents that they name."""
-    connection.execute("BEGIN")
     try:
+        connection.execute("BEGIN")
         yield
     finally:
-        if connection.in_transaction:
-            connection.execute("COMMIT")
+        with suppress(apsw.ConnectionClosedError):  # what Ctrl-C left behind ends after the store
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+
+
+def _taken(lock: LockType, held: list[bool], timeout_s: float) -> bool:
+    """Acquire a lock, and note it in ``held``. One call into C does both: Ctrl-C finds all of it done, or nothing."""
+    held.extend(filter(None, map(lock.acquire, (True,), (timeout_s,))))
+    return bool(held)
 
 
 class Connections:
@@ -80,13 +90,15 @@ class Connections:
         self._busy_timeout_s = busy_timeout_s
         self._synced = synced
         self._write_lock = threading.Lock()
-        self._gate = threading.Condition(threading.Lock())  # for what follows
-        self._borrowed = 0
+        # For what follows. No condition: Ctrl-C in the methods of one leaves its lock held for good, so who must wait
+        # for others, which is rare, looks again and again.
+        self._gate = threading.Lock()
+        self._loans: dict[object, _Loan] = {}
         self._paused = False
         self._idle: list[apsw.Connection] = []
         self._all: set[apsw.Connection] = set()
         self._writer: apsw.Connection | None = None  # under the write lock
-        self._holds_write_lock = False
+        self._held_by_pause: list[bool] = []
         # A copy that is ours alone, or a look without locks at a file that nobody writes, has no log and no neighbours.
         self.file = OpenFile(location.url, is_watched=not self._in_memory and location.private_folder is None)
         self._knows_stamp = False
@@ -95,7 +107,7 @@ class Connections:
         if self._in_memory:
             self._writer = self._open()
 
-    def _open(self) -> apsw.Connection:
+    def _open(self, loan: _Loan | None = None) -> apsw.Connection:
         connection = apsw.Connection(self._location.target, flags=self._location.flags)
         try:
             connection.set_busy_timeout(max(1, int(self._busy_timeout_s * 1000)))
@@ -106,22 +118,25 @@ class Connections:
         self.file.opened()
         with self._gate:
             self._all.add(connection)
+            if loan is not None:
+                loan.append(connection)
         return connection
 
     @contextmanager
     def exclusive(self) -> Iterator[apsw.Connection]:
         """The writing connection, for this thread alone, with the write lock and the file lock held."""
         deadline_s = time.monotonic() + self._busy_timeout_s
-        if not self._write_lock.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
-            raise self._busy()
+        held: list[bool] = []
         try:
+            if not _taken(self._write_lock, held, self._busy_timeout_s):
+                raise self._busy()
             self._check_open()
             if self._file_lock is None:
                 yield self._writing_connection()
                 return
-            if not self._file_lock.acquire(deadline_s):
-                raise self._busy()
             try:
+                if not self._file_lock.acquire(deadline_s):
+                    raise self._busy()
                 # Before each transaction: SQLite would write to a file that nobody can open any more.
                 noted = self._file_lock.noted()
                 if self.file.change(noted if self._knows_stamp else b"") is not None:
@@ -139,7 +154,8 @@ class Connections:
             finally:
                 self._file_lock.release()
         finally:
-            self._write_lock.release()
+            if held:
+                self._write_lock.release()
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
@@ -148,54 +164,57 @@ class Connections:
             with self._write_lock:
                 yield self._writing_connection()
             return
-        connection = self._borrow()
+        name, loan = object(), _Loan()
         try:
-            if connection is None:
-                connection = self._open()
-            yield connection
+            self._borrow(name, loan)
+            yield loan[0] if loan else self._open(loan)
         finally:
-            self._give_back(connection)
+            try:
+                self._give_back(loan)
+            finally:
+                self._loans.pop(name, None)
 
-    def _borrow(self) -> apsw.Connection | None:
-        with self._gate:
-            while self._paused:
-                self._gate.wait()
-            self._check_open()
-            self._borrowed += 1
-            return self._idle.pop() if self._idle else None
+    def _borrow(self, name: object, loan: _Loan) -> None:
+        """Put a connection into ``loan``, or none, if a new one is to be opened."""
+        while True:
+            with self._gate:
+                if not self._paused:
+                    self._check_open()
+                    self._loans[name] = loan
+                    loan.extend(map(self._idle.pop, range(-1, -1 - bool(self._idle), -1)))  # one call, as above
+                    return
+            time.sleep(_LOOK_S)
 
-    def _give_back(self, connection: apsw.Connection | None) -> None:
+    def _give_back(self, loan: _Loan) -> None:
         with self._gate:
-            keep = connection is not None and not self.closed and len(self._idle) < _MAX_IDLE
-            if keep and connection is not None:
-                self._idle.append(connection)
-        if not keep and connection is not None:
-            self._discard(connection)
-        with self._gate:
-            self._borrowed -= 1
-            if self._paused or self._retired:
-                self._gate.notify_all()
+            # What Ctrl-C cut off may have left a transaction open: whoever read in that would see what was there then.
+            keep = not self.closed and len(self._idle) < _MAX_IDLE and not any(one.in_transaction for one in loan)
+            if keep:
+                self._idle += loan
+        if not keep:
+            for connection in loan:
+                self._discard(connection)
+
+    def _wait_for_loans(self, deadline_s: float) -> bool:
+        """Wait until no thread reads; whether that is so."""
+        while self._loans and time.monotonic() < deadline_s:
+            time.sleep(_LOOK_S)
+        return not self._loans
 
     def pause(self, deadline_s: float) -> None:
         """Let no thread in, wait for those inside, and close all, but not a store in memory, which would be lost."""
-        self._holds_write_lock = self._write_lock.acquire(timeout=max(0.0, deadline_s - time.monotonic()))
-        if not self._holds_write_lock:
+        if not _taken(self._write_lock, self._held_by_pause, max(0.0, deadline_s - time.monotonic())):
             return
         with self._gate:
             self._paused = True
-            while self._borrowed and self._gate.wait(max(0.0, deadline_s - time.monotonic())):
-                pass
-            quiet = self._borrowed == 0
-        if quiet and not self._in_memory:
+        if self._wait_for_loans(deadline_s) and not self._in_memory:
             self._close_all()
 
     def resume(self) -> None:
         """The end of :meth:`pause`: connections are opened again when they are needed."""
-        if self._holds_write_lock:
-            self._holds_write_lock = False
-            with self._gate:
-                self._paused = False
-                self._gate.notify_all()
+        if self._held_by_pause:
+            self._held_by_pause.clear()
+            self._paused = False
             self._write_lock.release()
 
     def close(self) -> None:
@@ -204,16 +223,18 @@ class Connections:
         A write that does not end (a disk that answers no more) is left alone after ``busy_timeout_s``.
         """
         self.closed = True
-        if not self._write_lock.acquire(timeout=self._busy_timeout_s):
-            self.abandon()
-            return
+        held: list[bool] = []
         try:
+            if not _taken(self._write_lock, held, self._busy_timeout_s):
+                self.abandon()
+                return
             self._close_all()
             if self._file_lock is not None:
                 self._file_lock.remove()
             self.file.release()
         finally:
-            self._write_lock.release()
+            if held:
+                self._write_lock.release()
 
     @property
     def has_file_lock(self) -> bool:
@@ -251,22 +272,18 @@ class Connections:
     def retire(self, change: Change, deadline_s: float) -> bool:
         """Close all for good, without touching what is at the path; whether no thread is inside any more."""
         self.file.leave(change)
-        if not self._write_lock.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
-            return False
+        held: list[bool] = []
         try:
+            if not _taken(self._write_lock, held, max(0.0, deadline_s - time.monotonic())):
+                return False
             self.closed = self._retired = True
-            with self._gate:
-                while self._borrowed:
-                    left_s = deadline_s - time.monotonic()
-                    if left_s <= 0:
-                        break
-                    self._gate.wait(min(left_s, _STEP_S))
-                quiet = not self._borrowed
+            quiet = self._wait_for_loans(deadline_s)
             self._close_all()
             if self._file_lock is not None:
                 self._file_lock.forget()
         finally:
-            self._write_lock.release()
+            if held:
+                self._write_lock.release()
         return quiet
 
     def abandon(self) -> None:
@@ -286,10 +303,10 @@ class Connections:
 
     def _close_all(self) -> None:
         with self._gate:
-            connections, self._idle = self._idle, []
-        if self._writer is not None:
-            connections.append(self._writer)
-            self._writer = None
+            lent = {connection for loan in self._loans.values() for connection in loan}
+            connections = self._all - lent  # also one that Ctrl-C took out of anybody's hands
+            self._idle = []
+        self._writer = None
         self._knows_stamp = False
         for connection in connections:
             self._discard(connection)

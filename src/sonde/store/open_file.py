@@ -9,6 +9,7 @@ who holds it notes size and time there at the end, and what the next one finds o
 from __future__ import annotations
 
 import os
+import weakref
 from enum import StrEnum
 from itertools import count
 from struct import Struct
@@ -72,6 +73,10 @@ class OpenFile:
         # Keeps the inode, whose number would be given to another file while no connection is open, as around a fork.
         # Closing such a handle does not drop SQLite's locks, as closing any other handle on the file does.
         self._pin = _pinned(path) if is_watched else -1
+        # No __del__: where the file was released as it should be, nothing is left to run, and so to swallow a Ctrl-C.
+        self._closing = weakref.finalize(self, os.close, self._pin) if self._pin >= 0 else None
+        if self._closing is not None:
+            self._closing.atexit = False
         self._file = identity(path)
         self._log: Identity | None = None
         self._index: Identity | None = None
@@ -141,7 +146,7 @@ class OpenFile:
 
         Known on Linux only; elsewhere what is in the log then doesn't get into the file.
         """
-        if self._pin < 0:
+        if self._closing is None or not self._closing.alive:
             return False
         try:
             path = os.readlink(f"/proc/self/fd/{self._pin}")
@@ -152,12 +157,8 @@ class OpenFile:
 
     def release(self) -> None:
         """Nothing of it is open any more. Idempotent."""
-        pin, self._pin = self._pin, -1
-        if pin >= 0:
-            os.close(pin)
-
-    def __del__(self) -> None:
-        self.release()
+        if self._closing is not None:
+            self._closing()
 
     def is_log_free(self) -> bool:
         """Whether nobody has begun another log where ours was."""
