@@ -143,6 +143,8 @@ class Connections:
                     raise self._changed()
                 connection = self._writing_connection()
                 self._knows_stamp = True
+                if connection.in_transaction:  # Ctrl-C came before its end, and held on to it for a while
+                    connection.execute("ROLLBACK")
                 # Another program may hold SQLite's own lock: what is left of the time is for that.
                 connection.set_busy_timeout(max(1, int((deadline_s - time.monotonic()) * 1000)))
                 try:
@@ -191,9 +193,9 @@ class Connections:
             keep = not self.closed and len(self._idle) < _MAX_IDLE and not any(one.in_transaction for one in loan)
             if keep:
                 self._idle += loan
-        if not keep:
-            for connection in loan:
-                self._discard(connection)
+                loan.clear()  # else a close() that comes now would leave it to us
+        for connection in loan:
+            self._discard(connection)
 
     def _wait_for_loans(self, deadline_s: float) -> bool:
         """Wait until no thread reads; whether that is so."""
