@@ -197,8 +197,8 @@ def test_a_window_has_what_came_after_its_begin(steps: list[tuple[float, int]]) 
         now_s = clock.monotonic_s()
         reading = window.read()
         begin_s = now_s - reading.covered_s
-        lately = [value for at_s, value in history if at_s > begin_s + 1e-9]
-        at_the_begin = [value for at_s, value in history if abs(at_s - begin_s) <= 1e-9]
+        lately = [value for at_s, value in history if at_s - begin_s > 1e-9]
+        at_the_begin = [value for at_s, value in history if -1e-9 <= at_s - begin_s <= 1e-9]
         assert len(lately) <= reading.count <= len(lately) + len(at_the_begin)
         assert reading.covered_s >= min(now_s, 2.0) - 1e-9
         assert reading.covered_s <= 2.0 + 2 / 60 + 1.5 + 1e-9  # a sixtieth, and the longest pause

@@ -69,6 +69,13 @@ class Commands(click.Group):
         with _reader_watched():
             return super().make_context(info_name, args, parent, **extra)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; a NUL, which no program is ever given by a shell, would be an error of the system's somewhere."""
+        for argument in args:
+            if "\0" in argument:
+                ctx.fail(f"argument {argument!r} has a NUL character; leave it away")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         with _reader_watched():
